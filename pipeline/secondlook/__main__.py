@@ -1,0 +1,5 @@
+"""``python -m secondlook``."""
+
+from secondlook.cli import main
+
+main()

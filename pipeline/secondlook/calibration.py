@@ -1,0 +1,109 @@
+"""From pooled log-odds to probabilities, and from probabilities to operating points.
+
+Both rest on out-of-fold predictions: a model's scores of narratives it was trained on are too sure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_curve
+
+from secondlook.config import OperatingPointConfig, Strict
+
+Array = NDArray[np.float64]
+MINIMUM_SLOPE = 1e-3
+FEW_POSITIVES = 20
+
+
+class Calibration(Strict):
+    """Platt scaling (Platt 1999): probability = sigmoid(slope * log-odds + intercept).
+
+    The slope is positive, so that a calibrated score still rises with every passage's score.
+    ``positives`` and ``negatives`` are the counts it rests on, ``note`` what to beware of.
+    """
+
+    slope: float = Field(gt=0)
+    intercept: float
+    positives: int
+    negatives: int
+    note: str = ""
+
+    def probability(self, log_odds: Array) -> Array:
+        """Calibrated probabilities of any shape."""
+        return np.asarray(expit(self.slope * log_odds + self.intercept))
+
+
+class OperatingPoint(Strict):
+    """The probability at and above which a score is a flag.
+
+    ``recall`` and ``precision`` are those reached out of fold, on ``positives`` positives; ``note``
+    says when these are too few to support the target.
+    """
+
+    threshold: float
+    recall: float
+    precision: float
+    positives: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Scores of narratives whose label is known. *Shape of both:* ``(narratives,)``."""
+
+    scores: Array
+    labels: NDArray[np.bool_]
+
+
+def calibrate(mode: str, known: Labelled) -> Calibration:
+    """Fit Platt scaling on out-of-fold log-odds."""
+    positives, negatives = int(known.labels.sum()), int((~known.labels).sum())
+    if not positives or not negatives:
+        raise ValueError(f"{mode}: calibration needs positives and negatives")
+    fitted = LogisticRegression(C=np.inf, solver="lbfgs", max_iter=1000).fit(known.scores.reshape(-1, 1), known.labels)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    note = f"rests on {positives} positives only" if positives < FEW_POSITIVES else ""
+    if slope < MINIMUM_SLOPE:
+        base_rate = positives / (positives + negatives)
+        slope, intercept = MINIMUM_SLOPE, float(np.log(base_rate / (1 - base_rate)))
+        note = "out of fold the model did no better than chance: scores stay near the base rate"
+    return Calibration(slope=slope, intercept=intercept, positives=positives, negatives=negatives, note=note)
+
+
+def choose_operating_point(known: Labelled, config: OperatingPointConfig) -> OperatingPoint:
+    """The operating point that the rule asks for, from out-of-fold probabilities."""
+    positives = int(known.labels.sum())
+    threshold, note = _threshold(known, config)
+    flagged = known.scores >= threshold
+    hits = int((flagged & known.labels).sum())
+    if positives < FEW_POSITIVES:
+        note = "; ".join(filter(None, [note, f"{positives} positives are too few to support a target"]))
+    return OperatingPoint(
+        threshold=threshold,
+        recall=hits / positives if positives else 0.0,
+        precision=hits / int(flagged.sum()) if flagged.any() else 0.0,
+        positives=positives,
+        note=note,
+    )
+
+
+def _threshold(known: Labelled, config: OperatingPointConfig) -> tuple[float, str]:
+    if config.rule == "cost_ratio":
+        # Flag when p * cost of a miss >= (1 - p) * cost of a needless read (Elkan 2001, section 2).
+        return 1 / (1 + config.value), ""
+    precision, recall, thresholds = precision_recall_curve(known.labels, known.scores)
+    precision, recall = precision[:-1], recall[:-1]
+    if config.rule == "target_recall":
+        reached = np.flatnonzero(recall >= config.value)
+        return float(thresholds[reached[-1]]), ""
+    reached = np.flatnonzero(precision >= config.value)
+    if not len(reached):
+        best = int(precision.argmax())
+        return float(thresholds[best]), f"no threshold reached precision {config.value:g}; this is the best there was"
+    return float(thresholds[reached[0]]), ""

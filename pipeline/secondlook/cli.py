@@ -1,0 +1,192 @@
+"""The command line: ``secondlook --help``. Flags carry paths, configs carry choices."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+app = typer.Typer(
+    help="A second look at how a case was handled: rank case narratives for review, with the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+labels_app = typer.Typer(help="The corpus: check it, split it.", no_args_is_help=True)
+app.add_typer(labels_app, name="labels")
+
+ConfigFile = Annotated[Path, typer.Argument(help="A file such as configs/linear.yaml.")]
+CodebookFile = Annotated[Path, typer.Option("--codebook", help="The codebook.")]
+AnnotationsPath = Annotated[Path, typer.Option("--annotations", help="A JSONL file or a folder of them.")]
+
+
+def main() -> None:
+    """Run the command line; errors raised on purpose become one message and exit status 1."""
+    from secondlook.errors import SecondLookError
+
+    try:
+        app()
+    except SecondLookError as error:
+        sys.exit(f"secondlook: {_safe(str(error))}")
+    except KeyboardInterrupt:
+        sys.exit("secondlook: stopped; nothing half-written was left behind")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("secondlook"))
+        raise typer.Exit
+
+
+@app.command()
+def score(
+    inputs: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSONL, Parquet, XLSX, TXT or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="A bundle; the installed one if not given.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
+    narrative_column: Annotated[str | None, typer.Option("--narrative-column", help="The column with texts.")] = None,
+    show: Annotated[int, typer.Option("--show", help="Print the first N cases with evidence.", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of other inputs.")] = False,
+) -> None:
+    """Score cases and write a ranked queue with evidence. Every input row is scored or rejected with a reason."""
+    from secondlook.bundle import default_bundle, load_bundle
+    from secondlook.config import ScoreConfig, load_config
+    from secondlook.readers import ReadOptions
+    from secondlook.score import score as run_score
+    from secondlook.terminal import console, queue_table
+
+    choices = load_config(config, ScoreConfig) if config else ScoreConfig()
+    options = ReadOptions(id_column, narrative_column, choices.max_characters)
+    loaded = load_bundle(bundle or default_bundle())
+    with _progress() as progress:
+        run = run_score(inputs, out, loaded, choices, options, overwrite=overwrite, progress=progress)
+    terminal = console()
+    if show and run.queue:
+        terminal.print(queue_table(run.queue[:show], loaded.codebook))
+    counts = run.manifest["counts"]
+    terminal.print(f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected")
+    if run.rejects:
+        terminal.print(f"{len(run.rejects)} reasons in {out / 'rejects.csv'}")
+    terminal.print(f"Read the queue: {out / 'queue.html'}", soft_wrap=True)
+    if not run.queue:
+        sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
+
+
+@app.command()
+def prepare(config: ConfigFile) -> None:
+    """Check the corpus, join it to its split and cut it into passages."""
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.prepare import prepare as run_prepare
+    from secondlook.terminal import console
+
+    data = load_config(config, TrainConfig).data
+    prepared = run_prepare(data)
+    sizes = prepared.frame["split"].value_counts().to_dict()
+    console().print(f"{len(prepared.frame)} narratives prepared: " + ", ".join(f"{n} {s}" for s, n in sizes.items()))
+
+
+@app.command()
+def train(config: ConfigFile) -> None:
+    """Train, calibrate and save a bundle; track the run in MLflow."""
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.terminal import console, measures_table
+    from secondlook.train import train as run_train
+
+    choices = load_config(config, TrainConfig)
+    with _progress() as progress:
+        trained = run_train(choices, progress)
+    terminal = console()
+    terminal.print(measures_table(trained.development.summary))
+    terminal.print(f"Bundle: {choices.bundle}", soft_wrap=True)
+    if choices.tracking:
+        from secondlook.tracking import track_training
+
+        run_id = track_training(choices, choices.tracking, trained)
+        terminal.print(f"MLflow run {run_id} in {choices.tracking.uri}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    config: ConfigFile,
+    split: Annotated[str, typer.Option("--split", help="train, development or test.")] = "test",
+) -> None:
+    """Measure a bundle on a part of the corpus; write metrics.json, plots and the card beside it."""
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.evaluate import evaluate as run_evaluate
+    from secondlook.terminal import console, measures_table
+
+    choices = load_config(config, TrainConfig)
+    console().print(measures_table(run_evaluate(choices, split).summary))
+
+
+@labels_app.command("check")
+def labels_check(
+    annotations: AnnotationsPath = Path("labels/annotations"),
+    codebook: CodebookFile = Path("labels/codebook.yaml"),
+) -> None:
+    """Name every problem in the annotations: file, line, field, remedy."""
+    from secondlook.codebook import load_codebook
+    from secondlook.corpus import check_annotations, read_annotations
+    from secondlook.splits import straddling_duplicates
+
+    book = load_codebook(codebook)
+    located, problems = read_annotations(annotations)
+    problems += check_annotations(located, book) + straddling_duplicates(located)
+    for problem in problems:
+        typer.echo(_safe(str(problem)))
+    if problems:
+        sys.exit(f"secondlook: {len(problems)} problems in {len(located)} annotations")
+    if not located:
+        sys.exit(f"secondlook: {annotations}: there are no annotations (*.jsonl) here")
+    typer.echo(f"{len(located)} annotations, no problems")
+
+
+@labels_app.command("split")
+def labels_split(config: ConfigFile) -> None:
+    """Divide the corpus by group into train, development and test, and store that."""
+    from secondlook.codebook import load_codebook
+    from secondlook.config import SplitConfig, load_config
+    from secondlook.corpus import load_corpus
+    from secondlook.splits import make_split, write_split
+
+    choices = load_config(config, SplitConfig)
+    corpus = load_corpus(choices.data.annotations, load_codebook(choices.data.codebook))
+    assignments = make_split(corpus, choices)
+    write_split(choices.data.splits, assignments)
+    for part in ("train", "development", "test"):
+        typer.echo(f"{part}: {sum(place.split == part for place in assignments)} narratives")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar on standard error; silent where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    terminal = Console(stderr=True)
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        yield progress
+
+
+def _safe(message: str) -> str:
+    """A message without control characters: file names and ids come from outside."""
+    return "".join(c if c == "\n" or c.isprintable() else "·" for c in message)

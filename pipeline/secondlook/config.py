@@ -1,0 +1,189 @@
+"""Configuration: one small YAML file per job, checked against the models below.
+
+Flags carry paths, configs carry choices. An unknown key is an error that names the nearest known one.
+Relative paths are relative to the folder that the command runs in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from secondlook.errors import ConfigError, did_you_mean
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Strict):
+    """Where the corpus lies, and where what is prepared from it goes."""
+
+    codebook: Path = Path("labels/codebook.yaml")
+    annotations: Path = Path("labels/annotations")
+    splits: Path = Path("labels/splits.csv")
+    prepared: Path = Path("labels/prepared")
+
+
+class SplitConfig(Strict):
+    """How ``secondlook labels split`` divides the corpus."""
+
+    data: DataConfig = DataConfig()
+    seed: int = 0
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    development: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    test_annotators: tuple[str, ...] = ()
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class LinearModelConfig(Strict):
+    """The linear evidence model: TF-IDF of a passage and of the one before it, logistic regression."""
+
+    kind: Literal["linear"] = "linear"
+    word_ngrams: tuple[int, int] = (1, 2)
+    character_ngrams: tuple[int, int] = (3, 5)
+    minimum_narratives: Annotated[int, Field(ge=1)] = 2
+    maximum_features: Annotated[int, Field(ge=10)] = 40_000
+    context_passages: Annotated[int, Field(ge=0, le=5)] = 1
+    inverse_regularisation: Annotated[float, Field(gt=0)] = 10.0
+
+
+class PoolingConfig(Strict):
+    """How passage scores become a narrative score; see ``secondlook.evidence``."""
+
+    kind: Literal["max", "noisy_or", "logsumexp"] = "logsumexp"
+    sharpness: Annotated[float, Field(gt=0)] = 1.0
+
+
+class OperatingPointConfig(Strict):
+    """Where a score becomes a flag.
+
+    ``cost_ratio`` V: a missed case costs as much as V needless reads. ``target_recall`` and
+    ``target_precision`` V: the best threshold that reached V on out-of-fold predictions.
+    """
+
+    rule: Literal["cost_ratio", "target_recall", "target_precision"] = "cost_ratio"
+    value: Annotated[float, Field(gt=0)] = 2.0
+
+    @model_validator(mode="after")
+    def _targets_are_shares(self) -> Self:
+        if self.rule != "cost_ratio" and self.value > 1:
+            raise ValueError(f"{self.rule} is a share: its value lies between 0 and 1")
+        return self
+
+
+class TrackingConfig(Strict):
+    """Where MLflow keeps runs and models. ``register_as: null`` registers nothing."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "secondlook"
+    register_as: str | None = "secondlook"
+
+
+class BootstrapConfig(Strict):
+    """How confidence intervals are drawn: resamples of whole groups."""
+
+    resamples: Annotated[int, Field(ge=100)] = 1000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seed: int = 0
+
+
+class TrainConfig(Strict):
+    """Everything that defines a training run."""
+
+    name: str
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    model: LinearModelConfig = LinearModelConfig()
+    pooling: PoolingConfig = PoolingConfig()
+    operating_points: OperatingPointConfig = OperatingPointConfig()
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    tracking: TrackingConfig | None = TrackingConfig()
+    bundle: Path = Path("models/default")
+
+
+class ScoreConfig(Strict):
+    """Choices of the batch scorer."""
+
+    evidence_per_mode: Annotated[int, Field(ge=1, le=50)] = 3
+    evidence_minimum_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    page_cases: Annotated[int, Field(ge=1)] = 500
+    page_narrative_characters: Annotated[int, Field(ge=1000)] = 20_000
+    max_characters: Annotated[int, Field(ge=1)] = 10_000_000
+    minimum_known_words: Annotated[float, Field(ge=0, le=1)] = 0.15
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_yaml(path: Path, error: type[Exception] = ConfigError) -> Any:
+    """Read a YAML file of plain data.
+
+    Raises:
+        error: the file is missing, is not text or is not YAML; says where.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"{path}: cannot be read ({cause})") from None
+    except yaml.YAMLError as cause:
+        mark = getattr(cause, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise error(f"{path}, {place}: not valid YAML: {getattr(cause, 'problem', cause)}") from None
+
+
+def load_config(path: Path, kind: type[Config]) -> Config:
+    """Read a configuration file into its model.
+
+    Raises:
+        ConfigError: names the file, the key and what would fit.
+    """
+    return parse(path, load_yaml(path) or {}, kind, ConfigError)
+
+
+def parse(path: Path, data: Any, kind: type[Config], error: type[Exception]) -> Config:
+    """Check plain data against a model, with every problem in one message.
+
+    Raises:
+        error: one line a problem: the file, the key, what is wrong.
+    """
+    if not isinstance(data, dict):
+        raise error(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
+    try:
+        return kind.model_validate(data)
+    except ValidationError as cause:
+        raise error("\n".join(f"{path}: {_explain(problem, kind)}" for problem in cause.errors())) from None
+
+
+def _explain(problem: Any, kind: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"key '{place}': {problem['msg']}"
+    known = _keys_at(kind, problem["loc"][:-1])
+    hint = did_you_mean(str(problem["loc"][-1]), known)
+    return f"unknown key '{place}'{hint}; known keys here: {', '.join(known)}"
+
+
+def _keys_at(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that the (possibly nested) model at ``loc`` knows."""
+    current: Any = kind
+    for part in loc:
+        if isinstance(part, str) and part in getattr(current, "model_fields", {}):
+            current = _model_in(current.model_fields[part].annotation)
+    return sorted(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model inside an annotation such as ``tuple[Mode, ...]`` or ``Tracking | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_model_in(argument) for argument in getattr(annotation, "__args__", ())]
+    return next((model for model in inner if model is not None), None)

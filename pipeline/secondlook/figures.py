@@ -1,0 +1,47 @@
+"""Pictures of an evaluation: precision-recall curves and reliability diagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+_AXES = {
+    "precision_recall": ("recall", "precision", "Precision and recall"),
+    "reliability": ("score", "observed", "Reliability: observed share of positives by score"),
+}
+
+
+def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Figure]:
+    """A figure for every curve of an evaluation, one line a mode."""
+    return {name: _figure(name, rows) for name, rows in curves.items()}
+
+
+def _figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
+    x, y, title = _AXES[name]
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    for mode, style in zip(dict.fromkeys(row["mode"] for row in rows), _styles(), strict=False):
+        own = [row for row in rows if row["mode"] == mode]
+        axes.plot([row[x] for row in own], [row[y] for row in own], label=mode, **style)
+    if name == "reliability":
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="perfectly calibrated")
+    axes.set(xlabel=x, ylabel=y, title=title, xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _styles() -> list[dict[str, Any]]:
+    """Lines that differ in colour and in marker, so that neither alone carries the meaning (Okabe and Ito 2008)."""
+    colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+    markers = "osD^vPX*<>"
+    return [
+        {
+            "color": colours[i % len(colours)],
+            "marker": markers[i % len(markers)],
+            "markevery": 0.1,
+            "markersize": 4,
+        }
+        for i in range(len(colours) * len(markers))
+    ]

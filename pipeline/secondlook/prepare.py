@@ -1,0 +1,193 @@
+"""Prepare: check the corpus, join it to its split, cut narratives into passages, and store that once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from secondlook.codebook import Codebook, load_codebook
+from secondlook.config import DataConfig, SplitConfig
+from secondlook.corpus import Annotation, corpus_digest, load_corpus
+from secondlook.errors import CorpusError
+from secondlook.schema import Span
+from secondlook.splits import check_split, read_split, split_digest
+from secondlook.text import split_passages
+
+FORMAT = "secondlook-prepared/1"
+COVERAGE = 0.5
+"""A passage is evidence when it and an evidence span share this much of the shorter of the two."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some narratives of the prepared corpus, ready to train or test on.
+
+    ``labels`` and each item of ``targets`` hold 1, 0 or NaN (unknown). A target is NaN, too, where
+    the label is positive and nobody marked evidence. *Shapes:* ``(narratives, modes)``; each target
+    ``(passages, modes)``.
+    """
+
+    ids: list[str]
+    groups: NDArray[np.str_]
+    folds: NDArray[np.float64]
+    narratives: list[str]
+    labels: NDArray[np.float64]
+    passages: list[list[Span]]
+    targets: list[NDArray[np.float64]]
+    evidence: list[dict[str, list[Span]]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, chosen: NDArray[np.bool_]) -> Part:
+        """The narratives where ``chosen`` is true."""
+        where = np.flatnonzero(chosen)
+        return Part(
+            ids=[self.ids[i] for i in where],
+            groups=self.groups[where],
+            folds=self.folds[where],
+            narratives=[self.narratives[i] for i in where],
+            labels=self.labels[where],
+            passages=[self.passages[i] for i in where],
+            targets=[self.targets[i] for i in where],
+            evidence=[self.evidence[i] for i in where],
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The prepared corpus and the digests of what it was made from."""
+
+    codebook: Codebook
+    digests: dict[str, str]
+    frame: pd.DataFrame
+
+    def part(self, split: str) -> Part:
+        """The narratives of one split; CorpusError if it has none."""
+        rows = self.frame[self.frame["split"] == split]
+        if rows.empty:
+            raise CorpusError(f"the split has no narratives in its part '{split}'; run 'secondlook labels split'")
+        modes = self.codebook.mode_ids
+        records = [json.loads(text) for text in rows["annotation"]]
+        return Part(
+            ids=list(rows["id"]),
+            groups=rows["group"].to_numpy(dtype=str),
+            folds=rows["fold"].to_numpy(dtype=float),
+            narratives=list(rows["narrative"]),
+            labels=np.array([[_label(record["labels"], mode) for mode in modes] for record in records]),
+            passages=[[Span(*pair) for pair in record["passages"]] for record in records],
+            targets=[np.array(record["targets"], dtype=float).reshape(-1, len(modes)) for record in records],
+            evidence=[
+                {mode: [Span(*pair) for pair in pairs] for mode, pairs in record["evidence"].items()}
+                for record in records
+            ],
+        )
+
+
+def prepare(data: DataConfig) -> Prepared:
+    """Check, join, cut and store; returns what it stored.
+
+    Raises:
+        CodebookError, CorpusError, SplitError: the labels are not fit to train on; says where.
+    """
+    codebook = load_codebook(data.codebook)
+    annotations = load_corpus(data.annotations, codebook)
+    assignments = read_split(data.splits)
+    check_split(annotations, assignments, SplitConfig().near_duplicate_similarity)
+    frame = pd.DataFrame(
+        [
+            {
+                "id": item.id,
+                "group": assignments[item.id].group,
+                "split": assignments[item.id].split,
+                "fold": assignments[item.id].fold,
+                "narrative": item.narrative,
+                "annotation": json.dumps(_record(item, codebook)),
+            }
+            for item in sorted(annotations, key=lambda item: item.id)
+        ]
+    ).astype({"fold": "float64"})
+    digests = _digests(data) | {"corpus": corpus_digest(annotations)}
+    data.prepared.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(data.prepared / "narratives.parquet", index=False)
+    summary = {"format": FORMAT, "digests": digests, "counts": _counts(frame, annotations, codebook)}
+    (data.prepared / "prepared.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return Prepared(codebook, digests, frame)
+
+
+def load_prepared(data: DataConfig) -> Prepared:
+    """What :func:`prepare` stored if the labels have not changed since, else prepared afresh."""
+    try:
+        stored = json.loads((data.prepared / "prepared.json").read_text(encoding="utf-8"))
+        fresh = stored["format"] == FORMAT and _digests(data).items() <= stored["digests"].items()
+        if fresh:
+            frame = pd.read_parquet(data.prepared / "narratives.parquet")
+            return Prepared(load_codebook(data.codebook), stored["digests"], frame)
+    except (OSError, ValueError, KeyError):
+        pass
+    return prepare(data)
+
+
+def passage_targets(passages: Sequence[Span], annotation: Annotation, modes: Sequence[str]) -> NDArray[np.float64]:
+    """Which passages are evidence of which mode. *Shape:* ``(passages, modes)``, NaN where unknown."""
+    targets = np.zeros((len(passages), len(modes)))
+    for column, mode in enumerate(modes):
+        spans = annotation.spans(mode)
+        if mode not in annotation.labels or (annotation.labels[mode] and not spans):
+            targets[:, column] = np.nan
+        for row, passage in enumerate(passages):
+            if any(_covers(passage, span) for span in spans):
+                targets[row, column] = 1.0
+    return targets
+
+
+def _covers(passage: Span, span: Span) -> bool:
+    shorter = min(passage.end - passage.start, span.end - span.start)
+    return passage.overlap(span) >= COVERAGE * shorter
+
+
+def _record(annotation: Annotation, codebook: Codebook) -> dict[str, Any]:
+    passages = split_passages(annotation.narrative)
+    targets = passage_targets(passages, annotation, codebook.mode_ids)
+    return {
+        "labels": annotation.labels,
+        "passages": passages,
+        "targets": [[None if np.isnan(value) else int(value) for value in row] for row in targets],
+        "evidence": {mode: annotation.spans(mode) for mode in codebook.mode_ids if annotation.spans(mode)},
+    }
+
+
+def _label(labels: dict[str, bool], mode: str) -> float:
+    return float(labels[mode]) if mode in labels else np.nan
+
+
+def _digests(data: DataConfig) -> dict[str, str]:
+    folder = data.annotations
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
+    together = hashlib.sha256()
+    for file in files:
+        together.update(file.name.encode() + b"\0" + file.read_bytes())
+    return {
+        "annotations": together.hexdigest(),
+        "codebook": hashlib.sha256(data.codebook.read_bytes()).hexdigest(),
+        "split": split_digest(data.splits),
+    }
+
+
+def _counts(frame: pd.DataFrame, annotations: Sequence[Annotation], codebook: Codebook) -> dict[str, Any]:
+    split = dict(zip(frame["id"], frame["split"], strict=True))
+    positives: dict[str, Counter[str]] = {part: Counter() for part in sorted(set(split.values()))}
+    for item in annotations:
+        positives[split[item.id]].update(mode for mode in codebook.mode_ids if item.labels.get(mode))
+    return {
+        part: {"narratives": int((frame["split"] == part).sum()), "positives": dict(sorted(counts.items()))}
+        for part, counts in positives.items()
+    }

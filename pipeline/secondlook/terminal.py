@@ -1,0 +1,75 @@
+"""What commands print for people: tables, never a control character from a narrative."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from secondlook.codebook import Codebook
+from secondlook.schema import ScoredCase
+
+EXCERPT_CHARACTERS = 280
+
+
+def queue_table(queue: Sequence[ScoredCase], codebook: Codebook) -> Table:
+    """The top of a queue: rank, case, flags and the first evidence of each."""
+    table = Table(title="Top of the queue", show_lines=True, title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("case", no_wrap=True)
+    table.add_column("priority", justify="right")
+    table.add_column("why: mode, score and the sentence behind it", ratio=1)
+    for item in queue:
+        why = Text("\n").join(_reasons(item, codebook))
+        table.add_row(str(item.rank), Text(printable(item.case.case_id)), f"{item.priority:.2f}", why)
+    return table
+
+
+def measures_table(summary: Mapping[str, Any]) -> Table:
+    """The chief measures of every mode with their intervals."""
+    on = summary["measured_on"]
+    title = f"{on['split']}: {on['narratives']} narratives in {on['groups']} groups ({on['nature']})"
+    table = Table(title=title, caption=f"in brackets: {summary['interval']}", title_justify="left", pad_edge=False)
+    table.add_column("mode", no_wrap=True)
+    names = {"average_precision": "average precision", "f1": "F1", "evidence_precision_at_1": "evidence P@1"}
+    for title in names.values():
+        table.add_column(title, justify="right")
+    for mode, measures in summary["modes"].items():
+        table.add_row(mode, *(_interval(measures[name]) for name in names))
+    return table
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control and format characters (escape codes, bidi overrides) as '·'."""
+    one_line = " ".join(text.split())
+    return "".join("·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn") else c for c in one_line)
+
+
+def console() -> Console:
+    """Standard output; plain where it is not a terminal."""
+    return Console(highlight=False, markup=False)
+
+
+def _reasons(item: ScoredCase, codebook: Codebook) -> list[Text]:
+    flagged = [mode for mode in codebook.modes if item.flags[mode.id]]
+    shown = flagged or [max(codebook.modes, key=lambda mode: item.scores[mode.id])]
+    return [_reason(item, mode.id, mode.title) for mode in shown]
+
+
+def _reason(item: ScoredCase, mode: str, title: str) -> Text:
+    best = next(evidence for evidence in item.evidence if evidence.mode == mode)
+    excerpt = printable(item.case.narrative[slice(*best.span)])
+    if len(excerpt) > EXCERPT_CHARACTERS:
+        excerpt = excerpt[: EXCERPT_CHARACTERS - 1] + "…"
+    mark = "" if item.flags[mode] else " (not flagged)"
+    return Text.assemble((f"{title}{mark} {item.scores[mode]:.2f}", "bold"), f"  “{excerpt}”")
+
+
+def _interval(measure: Mapping[str, float | None]) -> str:
+    if measure["value"] is None:
+        return "not defined"
+    return f"{measure['value']:.2f} ({measure['low']:.2f}-{measure['high']:.2f})"

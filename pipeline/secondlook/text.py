@@ -1,0 +1,126 @@
+"""From a narrative to passages: sentences with exact offsets.
+
+A passage is the unit that a model scores. Passages never overlap, and every character that is not
+white space lies in exactly one, so that a score can be traced to the text and nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from secondlook.schema import Span
+
+MAX_PASSAGE_CHARACTERS = 1000
+"""A longer sentence is cut at white space: unpunctuated text would otherwise be one passage."""
+
+_LINE = re.compile(r"[^\r\n\v\f\x85\u2028\u2029]+")
+_MARKER = re.compile(r"\s*(?:[-–—•*·>]|\(?\d{1,3}[.):]|\[?\d{1,2}[:.]?\d\d|[A-Z][\w /]{0,30}:)")
+_SENTENCE_END = (".", "!", "?", ":", ";", '"', "”", "’", "'", ")", "]", "…")
+_SHORT_LINE = 50
+
+
+def split_passages(narrative: str, max_characters: int = MAX_PASSAGE_CHARACTERS) -> list[Span]:
+    """The passages of a narrative, in order.
+
+    Sentences are found by nupunkt (Punkt, Kiss and Strunk 2006) within blocks of lines: logs, forms
+    and lists end their entries with a line break and no full stop.
+
+    >>> text = "02:14 call received\\n02:20 unit sent. Nobody home."
+    >>> [text[start:end] for start, end in split_passages(text)]
+    ['02:14 call received', '02:20 unit sent.', 'Nobody home.']
+    """
+    passages: list[Span] = []
+    for block in _blocks(narrative):
+        for start, end in _sentences(narrative[block.start : block.end]):
+            span = _trim(narrative, Span(block.start + start, block.start + end))
+            passages.extend(_cut(narrative, span, max_characters))
+    return passages
+
+
+def normalise(text: str) -> str:
+    """What a model reads of a passage: compatibility forms, straight quotes, single spaces.
+
+    Offsets never refer to this text.
+
+    >>> normalise("“He’s  here”,\\n she said…")
+    '"He\\'s here", she said...'
+    """
+    plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
+    return " ".join(plain.split())
+
+
+_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00ad": None, "\u200b": None})
+
+
+def words(text: str) -> list[str]:
+    """The lower-case words of a text, as the corpus audit and the language check count them.
+
+    >>> words("She said: DON'T go at 10.30!")
+    ['she', 'said', "don't", 'go', 'at', '10', '30']
+    """
+    return _WORD.findall(normalise(text).lower())
+
+
+_WORD = re.compile(r"\w+(?:'\w+)?")
+
+
+def _blocks(narrative: str) -> Iterator[Span]:
+    """Runs of lines that belong together: a line break ends a block unless the text merely wraps."""
+    start = end = None
+    for line in _LINE.finditer(narrative):
+        if not line.group().strip():
+            continue
+        if start is not None and end is not None:
+            gap = narrative[end : line.start()]
+            if _wraps(narrative[start:end], gap, line.group()):
+                end = line.end()
+                continue
+            yield Span(start, end)
+        start, end = line.span()
+    if start is not None and end is not None:
+        yield Span(start, end)
+
+
+def _wraps(block: str, gap: str, line: str) -> bool:
+    """Whether ``line`` goes on with the sentence that ``block`` left open."""
+    if gap.strip() or len(gap.replace("\r\n", "\n").strip(" \t")) > 1 or _MARKER.match(line):
+        return False
+    last = block[block.rfind("\n") + 1 :].strip()
+    if line.lstrip()[:1].islower():
+        return True
+    return len(last) > _SHORT_LINE and not last.endswith(_SENTENCE_END)
+
+
+def _trim(text: str, span: Span) -> Span:
+    piece = text[span.start : span.end]
+    start = span.start + len(piece) - len(piece.lstrip())
+    return Span(start, max(start, span.start + len(piece.rstrip())))
+
+
+def _cut(text: str, span: Span, max_characters: int) -> Iterator[Span]:
+    """Pieces of at most ``max_characters``, cut at white space where there is any."""
+    start = span.start
+    while span.end - start > max_characters:
+        window = text[start : start + max_characters]
+        space = max(window.rfind(" "), window.rfind("\t"))
+        cut = start + (space + 1 if space > 0 else max_characters)
+        yield _trim(text, Span(start, cut))
+        start = _trim(text, Span(cut, span.end)).start
+    if start < span.end:
+        yield Span(start, span.end)
+
+
+def _sentences(block: str) -> list[tuple[int, int]]:
+    return list(_segmenter().sent_spans(block))
+
+
+@lru_cache(maxsize=1)
+def _segmenter() -> Any:
+    """nupunkt, loaded at the first sentence: it reads its model when it is imported."""
+    import nupunkt
+
+    return nupunkt

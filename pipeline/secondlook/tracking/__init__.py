@@ -1,0 +1,106 @@
+"""Tracking: the only place that knows MLflow.
+
+No narrative text is ever logged: settings, digests, measures, curves and the bundle (which holds a
+vocabulary and weights, no narrative).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from secondlook.config import TrackingConfig, TrainConfig
+from secondlook.evaluate import Report, curves
+from secondlook.figures import draw
+from secondlook.train import Trained
+
+# Before MLflow is imported: it reads these once. A caller's own choice is kept.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+import mlflow
+
+_MODEL_CODE = Path(__file__).parent / "pyfunc.py"
+
+
+def track_training(config: TrainConfig, settings: TrackingConfig, trained: Trained) -> str:
+    """Log a training run and register its model; returns the run's id."""
+    with _run(settings, config.name) as run_id:
+        mlflow.log_params(_flatten(config.model_dump(mode="json", exclude={"tracking"})))
+        mlflow.set_tags(_tags(config, trained))
+        _log_report(trained.development)
+        _log_model(config, settings)
+    return run_id
+
+
+def _log_model(config: TrainConfig, settings: TrackingConfig) -> None:
+    """Log the bundle as a model from code: loading it runs no pickle.
+
+    There is no input example: it would be a narrative in the tracking store.
+    """
+    mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(_MODEL_CODE),
+        artifacts={"bundle": str(config.bundle)},
+        signature=_signature(),
+        pip_requirements=[f"secondlook=={version('secondlook')}", f"mlflow=={version('mlflow')}"],
+        registered_model_name=settings.register_as,
+    )
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    return ModelSignature(inputs=Schema([ColSpec(DataType.string, "narrative")]))
+
+
+@contextmanager
+def _run(settings: TrackingConfig, name: str) -> Iterator[str]:
+    if settings.uri.startswith("sqlite:///"):
+        Path(settings.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(settings.uri)
+    mlflow.set_experiment(settings.experiment)
+    with mlflow.start_run(run_name=name) as run:
+        yield str(run.info.run_id)
+
+
+def _tags(config: TrainConfig, trained: Trained) -> dict[str, str]:
+    provenance = trained.bundle.provenance
+    tags = {f"digest.{name}": value for name, value in trained.prepared.digests.items()}
+    return tags | {
+        "digest.config": provenance.config,
+        "digest.bundle": trained.bundle.digest,
+        "git.commit": provenance.commit or "not in a git checkout",
+        "codebook": f"{trained.bundle.codebook.name} {trained.bundle.codebook.version}",
+        "measured_on": str(trained.development.summary["measured_on"]["split"]),
+        "python": sys.version.split()[0],
+    }
+
+
+def _log_report(report: Report) -> None:
+    for mode, measures in report.summary["modes"].items():
+        for name, measure in measures.items():
+            for kind, value in measure.items() if isinstance(measure, dict) else [("value", measure)]:
+                if value is not None:
+                    suffix = "" if kind == "value" else f".{kind}"
+                    mlflow.log_metric(f"{mode}.{name}{suffix}", float(value))
+    mlflow.log_dict(report.summary, "development.json")
+    for name, figure in draw(curves(report.predictions)).items():
+        mlflow.log_figure(figure, f"plots/{name}.png")
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

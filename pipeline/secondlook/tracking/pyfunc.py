@@ -1,0 +1,49 @@
+"""The model as MLflow serves it: logged from this code, so that loading it unpickles nothing.
+
+Input: a frame with a ``narrative`` column. Output: ``priority`` and, for each mode, ``p_<mode>``,
+``flag_<mode>`` and ``evidence_<mode>``, the sentences with the largest shares (a list). A narrative
+that the model cannot judge has empty fields and a ``reason``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from secondlook.bundle import load_bundle
+from secondlook.scorer import Scorer
+
+
+class SecondLookModel(PythonModel):
+    """Scores narratives with the bundle logged beside it."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the bundle and check its digests."""
+        self.scorer = Scorer(load_bundle(Path(context.artifacts["bundle"])))
+
+    # Without type hints: MLflow would take them for the schema of a request, which the signature gives.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Score a frame of narratives; returns a frame with a row for each."""
+        return pd.DataFrame([self._row(str(text)) for text in model_input["narrative"]])
+
+    def _row(self, narrative: str) -> dict[str, Any]:
+        modes = self.scorer.bundle.codebook.mode_ids
+        reason = "the narrative is empty" if not narrative.strip() else self.scorer.unreadable(narrative)
+        if reason:
+            empty = {f"{field}_{mode}": None for mode in modes for field in ("p", "flag", "evidence")}
+            return {"priority": None, **empty, "reason": reason}
+        outcome = self.scorer.score([narrative])[0]
+        row: dict[str, Any] = {"priority": outcome.priority}
+        for mode in modes:
+            row[f"p_{mode}"] = outcome.scores[mode]
+            row[f"flag_{mode}"] = outcome.flags[mode]
+            spans = [evidence.span for evidence in outcome.evidence if evidence.mode == mode]
+            row[f"evidence_{mode}"] = [narrative[start:end] for start, end in spans]
+        return {**row, "reason": None}
+
+
+set_model(SecondLookModel())
