@@ -107,7 +107,7 @@ class LinearEvidenceModel:
             name: sorted(vectoriser.vocabulary_, key=vectoriser.vocabulary_.__getitem__)
             for name, vectoriser in self._vectorisers.items()
         }
-        tensors = {f"idf.{name}": v.idf_.astype(np.float32) for name, v in self._vectorisers.items()}
+        tensors = {f"idf.{name}": v.idf_ for name, v in self._vectorisers.items()}
         tensors |= {"coefficients": self._coefficients, "intercepts": self._intercepts}
         return {
             "vocabulary.json": json.dumps(vocabulary, ensure_ascii=False, indent=0).encode(),
@@ -122,7 +122,7 @@ class LinearEvidenceModel:
         vectorisers = {}
         for name, terms in vocabulary.items():
             vectorisers[name] = _vectoriser(name, config, {term: number for number, term in enumerate(terms)})
-            vectorisers[name].idf_ = tensors[f"idf.{name}"].astype(np.float64)
+            vectorisers[name].idf_ = tensors[f"idf.{name}"]
         width = sum(len(terms) for terms in vocabulary.values())
         if tensors["coefficients"].shape != (len(modes), width):
             raise ValueError(

@@ -66,14 +66,24 @@ def calibrate(mode: str, known: Labelled) -> Calibration:
     positives, negatives = int(known.labels.sum()), int((~known.labels).sum())
     if not positives or not negatives:
         raise ValueError(f"{mode}: calibration needs positives and negatives")
-    fitted = LogisticRegression(C=np.inf, solver="lbfgs", max_iter=1000).fit(known.scores.reshape(-1, 1), known.labels)
-    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    slope, intercept = _platt(known.scores, known.labels)
     note = f"rests on {positives} positives only" if positives < FEW_POSITIVES else ""
     if slope < MINIMUM_SLOPE:
         base_rate = positives / (positives + negatives)
         slope, intercept = MINIMUM_SLOPE, float(np.log(base_rate / (1 - base_rate)))
         note = "out of fold the model did no better than chance: scores stay near the base rate"
     return Calibration(slope=slope, intercept=intercept, positives=positives, negatives=negatives, note=note)
+
+
+def _platt(scores: Array, labels: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and intercept with Platt's smoothed targets, which keep them finite where scores separate the labels."""
+    target = np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2))
+    fitted = LogisticRegression(C=1e4, solver="newton-cholesky").fit(
+        np.tile(scores, 2).reshape(-1, 1),
+        np.repeat([True, False], len(scores)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
 def choose_operating_point(known: Labelled, config: OperatingPointConfig) -> OperatingPoint:

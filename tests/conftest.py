@@ -1,0 +1,109 @@
+"""A tiny corpus that a model can learn in a second, and a bundle trained on it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from secondlook.config import BootstrapConfig, DataConfig, TrainConfig
+
+os.environ["DVC_NO_ANALYTICS"] = "true"
+PROJECT = Path(__file__).parents[1]
+
+# Two modes with words of their own; whoever reads the fixture can tell what should be learnt.
+SHOWS = {
+    "told_suspect": ["The clerk told him everything", "He was told by the desk who had complained"],
+    "nobody_went": ["Nobody went to her house", "For three days nobody went to see her"],
+}
+LEXICON = [
+    a + b for a in ("bar", "ket", "lom", "nis", "pru", "sot", "tev", "wil") for b in ("an", "ed", "ing", "or", "us")
+]
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return PROJECT
+
+
+def make_annotation(number: int, modes: list[str], rng: random.Random) -> dict[str, object]:
+    """A narrative of a few sentences; for each mode one sentence that shows it.
+
+    The others are drawn from a made-up lexicon, so that no two narratives are near-duplicates.
+    """
+    sentences: list[tuple[str | None, str]] = [(None, " ".join(["The", *rng.choices(LEXICON, k=8)])) for _ in range(4)]
+    for mode in modes:
+        sentences.insert(rng.randrange(len(sentences) + 1), (mode, rng.choice(SHOWS[mode])))
+    narrative, evidence = "", []
+    for mode, text in sentences:
+        start = len(narrative)
+        narrative += f"{text} in case {number}. "
+        if mode:
+            evidence.append({"mode": mode, "start": start, "end": len(narrative) - 1})
+    return {
+        "id": f"t{number:03d}",
+        "narrative": narrative.strip(),
+        "labels": {mode: mode in modes for mode in SHOWS},
+        "evidence": evidence,
+        "group": f"g{number:03d}",
+        "source": {"kind": "invented"},
+        "annotator": "test",
+    }
+
+
+@pytest.fixture(scope="session")
+def write_tiny_corpus() -> Callable[[Path], TrainConfig]:
+    """Write codebook, annotations and split below a folder; returns the configuration to train on them."""
+    import json
+
+    def write(root: Path, size: int = 60) -> TrainConfig:
+        rng = random.Random(7)
+        data = DataConfig(
+            codebook=root / "labels/codebook.yaml",
+            annotations=root / "labels/annotations",
+            splits=root / "labels/splits.csv",
+            prepared=root / "labels/prepared",
+        )
+        data.annotations.mkdir(parents=True)
+        modes = [{"id": mode, "title": mode.replace("_", " "), "definition": "For tests."} for mode in SHOWS]
+        data.codebook.write_text(yaml.safe_dump({"name": "tiny", "version": "1", "modes": modes}))
+        wanted = [["told_suspect"], ["nobody_went"], ["told_suspect", "nobody_went"], [], [], []]
+        rows = [make_annotation(i, wanted[i % len(wanted)], rng) for i in range(size)]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        (data.annotations / "tiny.jsonl").write_text("".join(lines), encoding="utf-8")
+        places = ["id,group,split,fold\n"]
+        for i, row in enumerate(rows):
+            split, fold = ("test", "") if i % 5 == 4 else ("development", "") if i % 10 == 3 else ("train", str(i % 3))
+            places.append(f"{row['id']},{row['group']},{split},{fold}\n")
+        data.splits.write_text("".join(places))
+        return TrainConfig(
+            name="tiny",
+            seed=3,
+            data=data,
+            bootstrap=BootstrapConfig(resamples=100),
+            tracking=None,
+            bundle=root / "models/tiny",
+        )
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_config(
+    tmp_path_factory: pytest.TempPathFactory, write_tiny_corpus: Callable[[Path], TrainConfig]
+) -> TrainConfig:
+    """A trained tiny model; read it, do not change it."""
+    from secondlook.train import train
+
+    config = write_tiny_corpus(tmp_path_factory.mktemp("tiny"))
+    train(config)
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_config: TrainConfig) -> Path:
+    return tiny_config.bundle

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from secondlook.baseline import LinearEvidenceModel
+from secondlook.config import LinearModelConfig
+from secondlook.text import split_passages
+
+TEXTS = [
+    "The clerk told him. It rained.",
+    "It rained again. Somebody told him at once.",
+    "Nobody went to see her. It was late.",
+    "It rained. The file was read by the clerk.",
+]
+TARGETS = [[[1, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 0]]]
+MODES = ("told", "alone")
+
+
+def _fit(**changes: object) -> LinearEvidenceModel:
+    config = LinearModelConfig.model_validate({"minimum_narratives": 1, **changes})
+    passages = [split_passages(text) for text in TEXTS]
+    return LinearEvidenceModel.fit(TEXTS, passages, [np.array(t, float) for t in TARGETS], MODES, config, seed=0)
+
+
+def _score(model: LinearEvidenceModel, text: str) -> np.ndarray:
+    return model.score([text], [split_passages(text)])[0]
+
+
+def test_the_passage_that_shows_a_mode_scores_highest() -> None:
+    scores = _score(_fit(), "It rained. Somebody told him. It was late.")
+    assert scores.shape == (3, 2)
+    assert scores[:, 0].argmax() == 1
+
+
+def test_scores_do_not_depend_on_the_batch() -> None:
+    model = _fit()
+    passages = [split_passages(text) for text in TEXTS]
+    for text, together in zip(TEXTS, model.score(TEXTS, passages), strict=True):
+        np.testing.assert_allclose(_score(model, text), together, rtol=1e-12)
+
+
+@pytest.mark.parametrize("context", [0, 1, 2])
+def test_plain_files_hold_the_whole_model(context: int) -> None:
+    model = _fit(context_passages=context)
+    again = LinearEvidenceModel.from_files(model.to_files(), MODES, model.config)
+    for text in TEXTS:
+        np.testing.assert_array_equal(_score(again, text), _score(model, text))
+    assert again.to_files() == model.to_files()
+
+
+def test_files_that_do_not_fit_together_are_refused() -> None:
+    model = _fit()
+    files = model.to_files()
+    vocabulary = json.loads(files["vocabulary.json"])
+    vocabulary["words"].append("more")
+    with pytest.raises(ValueError, match="idf"):
+        LinearEvidenceModel.from_files(
+            files | {"vocabulary.json": json.dumps(vocabulary).encode()}, MODES, model.config
+        )
+    with pytest.raises(ValueError, match="modes"):
+        LinearEvidenceModel.from_files(files, ("one",), model.config)
+
+
+def test_unknown_targets_are_left_out_and_an_unseen_mode_scores_low() -> None:
+    targets = [np.array(t, float) for t in TARGETS]
+    for target in targets:
+        target[:, 1] = np.nan
+    passages = [split_passages(text) for text in TEXTS]
+    config = LinearModelConfig(minimum_narratives=1)
+    model = LinearEvidenceModel.fit(TEXTS, passages, targets, MODES, config, seed=0)
+    scores = model.score(TEXTS, passages)
+    assert max(score[:, 1].max() for score in scores) < -5
+
+
+def test_known_words_tell_another_language() -> None:
+    model = _fit()
+    assert model.known_words("It rained and the clerk told nobody.") > 0.6
+    assert model.known_words("Никто не пришёл её проверить.") == 0
+    assert model.known_words("…!") == 0

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from secondlook.config import ScoreConfig, SplitConfig, TrainConfig, load_config
+from secondlook.errors import ConfigError
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'page_case' \(did you mean 'page_cases'\?\)"):
+        load_config(_write(tmp_path, "page_case: 3"), ScoreConfig)
+
+
+def test_an_unknown_nested_key_names_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'model.word_ngram' \(did you mean 'word_ngrams'\?\)"):
+        load_config(_write(tmp_path, "name: x\nmodel: {word_ngram: [1, 2]}"), TrainConfig)
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(_write(tmp_path, "page_cases: 0\nmax_characters: lots"), ScoreConfig)
+    assert "page_cases" in str(error.value)
+    assert "max_characters" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- a", "expected a mapping"),
+        ("name: x\noperating_points: {rule: target_recall, value: 3}", "share"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(_write(tmp_path, text), TrainConfig)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothere\.yaml: there is no such file"):
+        load_config(tmp_path / "nothere.yaml", ScoreConfig)
+
+
+def test_the_shipped_configurations_load(project: Path) -> None:
+    assert load_config(project / "configs/linear.yaml", TrainConfig).name == "linear"
+    assert load_config(project / "configs/score.yaml", ScoreConfig) == ScoreConfig()
+    load_config(project / "configs/split.yaml", SplitConfig)

