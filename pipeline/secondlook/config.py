@@ -26,6 +26,8 @@ class DataConfig(Strict):
 
     codebook: Path = Path("labels/codebook.yaml")
     annotations: Path = Path("labels/annotations")
+    second: Path = Path("labels/annotations/second")
+    adjudications: Path = Path("labels/adjudications")
     splits: Path = Path("labels/splits.csv")
     prepared: Path = Path("labels/prepared")
 

@@ -17,12 +17,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from secondlook.codebook import Codebook
-from secondlook.config import Strict
+from secondlook.config import DataConfig, Strict
 from secondlook.errors import CorpusError, did_you_mean
 from secondlook.schema import Span
 
@@ -97,6 +97,30 @@ class Annotation(Strict):
         return [evidence.span for evidence in self.evidence if evidence.mode == mode]
 
 
+class SecondAnnotation(Strict):
+    """What a second annotator, who saw the text and the guidelines only, made of a narrative."""
+
+    id: str
+    annotator: str
+    labels: dict[str, StrictBool]
+    evidence: tuple[EvidenceSpan, ...] = ()
+
+
+class Adjudication(Strict):
+    """What was decided where two annotators disagreed on one mode of one narrative.
+
+    ``holds`` and ``evidence`` are the gold from then on; ``topic`` says in a word or two what the
+    disagreement was about, ``reason`` why it was decided so.
+    """
+
+    id: str
+    mode: str
+    holds: StrictBool
+    evidence: tuple[EvidenceSpan, ...] = ()
+    topic: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something wrong with an annotation file, and what to do about it."""
@@ -135,6 +159,56 @@ def load_corpus(path: Path, codebook: Codebook) -> list[Annotation]:
     if not located:
         raise CorpusError(f"{path}: there are no annotations (*.jsonl) here")
     return [item.annotation for item in located]
+
+
+def load_gold(data: DataConfig, codebook: Codebook) -> list[Annotation]:
+    """The annotations with every adjudicated label in the place of the first annotator's.
+
+    Raises:
+        CorpusError: a problem in the annotations or in the adjudications.
+    """
+    annotations = {item.id: item for item in load_corpus(data.annotations, codebook)}
+    for decision in read_adjudications(data.adjudications, annotations, codebook):
+        annotations[decision.id] = _adjudicated(annotations[decision.id], decision)
+    return list(annotations.values())
+
+
+def read_adjudications(path: Path, annotations: Mapping[str, Annotation], codebook: Codebook) -> list[Adjudication]:
+    """The adjudications of a folder; none if there is no such folder.
+
+    Raises:
+        CorpusError: names the file and line of the first that does not fit its narrative.
+    """
+    found = []
+    for where, decision in _records(path, Adjudication):
+        item = annotations.get(decision.id)
+        if item is None:
+            raise CorpusError(
+                f"{where}: there is no annotation '{decision.id}'{did_you_mean(decision.id, annotations)}"
+            )
+        for _, message, remedy in [
+            *_check_labels(_adjudicated(item, decision), codebook),
+            *_check_evidence(_adjudicated(item, decision), codebook),
+        ]:
+            raise CorpusError(f"{where}, '{decision.id}', {decision.mode}: {message}; {remedy}")
+        found.append(decision)
+    return found
+
+
+def load_second(path: Path, annotations: Mapping[str, Annotation]) -> dict[str, Annotation]:
+    """The second annotator's annotations, by id, joined to the narratives; none if there is no such folder.
+
+    Raises:
+        CorpusError: a line that is no annotation, or is of an unknown narrative.
+    """
+    second = {}
+    for where, item in _records(path, SecondAnnotation):
+        if item.id not in annotations:
+            raise CorpusError(f"{where}: there is no narrative '{item.id}'{did_you_mean(item.id, annotations)}")
+        second[item.id] = annotations[item.id].model_copy(
+            update={"labels": item.labels, "evidence": item.evidence, "annotator": item.annotator}
+        )
+    return second
 
 
 def read_annotations(path: Path) -> tuple[list[Located], list[Problem]]:
@@ -196,6 +270,29 @@ def corpus_digest(annotations: Iterable[Annotation]) -> str:
 
 
 _Finding = tuple[str, str, str]
+_Record = TypeVar("_Record", bound=Strict)
+
+
+def _adjudicated(item: Annotation, decision: Adjudication) -> Annotation:
+    others = tuple(evidence for evidence in item.evidence if evidence.mode != decision.mode)
+    return item.model_copy(
+        update={
+            "labels": {**item.labels, decision.mode: decision.holds},
+            "evidence": others + decision.evidence,
+        }
+    )
+
+
+def _records(path: Path, kind: type[_Record]) -> Iterator[tuple[str, _Record]]:
+    """The records of every ``*.jsonl`` of a folder, each with where it stands."""
+    for file in sorted(path.glob("*.jsonl")):
+        for line, text in _lines(file):
+            where = f"{file}, line {line}"
+            try:
+                yield where, kind.model_validate_json(text)
+            except ValidationError as cause:
+                place = ".".join(str(part) for part in cause.errors()[0]["loc"]) or "the line"
+                raise CorpusError(f"{where}, field '{place}': {cause.errors()[0]['msg'].lower()}") from None
 
 
 def _check_labels(annotation: Annotation, codebook: Codebook) -> Iterator[_Finding]:

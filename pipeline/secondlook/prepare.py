@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from secondlook.codebook import Codebook, load_codebook
 from secondlook.config import DataConfig, SplitConfig
-from secondlook.corpus import Annotation, corpus_digest, load_corpus
+from secondlook.corpus import Annotation, corpus_digest, load_gold
 from secondlook.errors import CorpusError
 from secondlook.schema import Span
 from secondlook.splits import check_split, read_split, split_digest
@@ -99,7 +99,7 @@ def prepare(data: DataConfig) -> Prepared:
         CodebookError, CorpusError, SplitError: the labels are not fit to train on; says where.
     """
     codebook = load_codebook(data.codebook)
-    annotations = load_corpus(data.annotations, codebook)
+    annotations = load_gold(data, codebook)
     assignments = read_split(data.splits)
     check_split(annotations, assignments, SplitConfig().near_duplicate_similarity)
     frame = pd.DataFrame(
@@ -172,6 +172,7 @@ def _label(labels: dict[str, bool], mode: str) -> float:
 def _digests(data: DataConfig) -> dict[str, str]:
     folder = data.annotations
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
+    files += sorted(data.adjudications.glob("*.jsonl"))
     together = hashlib.sha256()
     for file in files:
         together.update(file.name.encode() + b"\0" + file.read_bytes())

@@ -29,9 +29,9 @@ def split_passages(narrative: str, max_characters: int = MAX_PASSAGE_CHARACTERS)
     Sentences are found by nupunkt (Punkt, Kiss and Strunk 2006) within blocks of lines: logs, forms
     and lists end their entries with a line break and no full stop.
 
-    >>> text = "02:14 call received\\n02:20 unit sent. Nobody home."
+    >>> text = "02:14 call received\\n02:20 unit there. Nobody answered the door."
     >>> [text[start:end] for start, end in split_passages(text)]
-    ['02:14 call received', '02:20 unit sent.', 'Nobody home.']
+    ['02:14 call received', '02:20 unit there.', 'Nobody answered the door.']
     """
     passages: list[Span] = []
     for block in _blocks(narrative):

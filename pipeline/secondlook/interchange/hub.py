@@ -1,0 +1,87 @@
+"""Hugging Face datasets: a ``Dataset`` in and out, and a folder that ``load_dataset`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from secondlook.codebook import Codebook
+from secondlook.corpus import Annotation
+from secondlook.errors import CorpusError
+from secondlook.interchange.marks import ImportOptions, Mark, Marked
+
+FILE = "narratives.parquet"
+
+
+def to_dataset(annotations: Sequence[Annotation], codebook: Codebook) -> Any:
+    """A ``Dataset`` with the columns id, text, group, a column for every mode (1, 0, None) and evidence."""
+    datasets = _datasets()
+    span = {"mode": datasets.Value("string"), "start": datasets.Value("int64"), "end": datasets.Value("int64")}
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "text": datasets.Value("string"),
+            "group": datasets.Value("string"),
+            **{mode: datasets.Value("int8") for mode in codebook.mode_ids},
+            "evidence": datasets.List(span),
+        }
+    )
+    return datasets.Dataset.from_list([_row(item, codebook) for item in annotations], features=features)
+
+
+def from_dataset(dataset: Any, codebook: Codebook, place: str = "dataset") -> Iterator[Marked]:
+    """The records of a ``Dataset`` with a ``text`` and either mode columns or a ``labels`` column of names."""
+    if "text" not in dataset.column_names:
+        raise CorpusError(f"{place}: has no column 'text'; it has {', '.join(dataset.column_names)}")
+    names = _class_names(dataset.features.get("labels"))
+    for number, row in enumerate(dataset):
+        labels = {mode: bool(row[mode]) for mode in codebook.mode_ids if row.get(mode) is not None}
+        labels |= {_label(one, names): True for one in row.get("labels") or []}
+        marks = [Mark(one["mode"], one["start"], one["end"], one.get("text")) for one in row.get("evidence") or []]
+        case_id = str(row.get("id") or number)
+        yield Marked(f"{place}, row {number}", case_id, row["text"], labels, marks, group=row.get("group"))
+
+
+def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Marked]:
+    """A folder or file that ``load_dataset`` reads, every split of it."""
+    datasets = _datasets()
+    kind, files = ("parquet", [path]) if path.is_file() else (None, [])
+    try:
+        loaded = (
+            datasets.load_dataset(kind, data_files=[str(file) for file in files])
+            if kind
+            else datasets.load_dataset(str(path))
+        )
+    except Exception as cause:  # the library's own errors have no common base
+        raise CorpusError(f"{path}: datasets cannot load it ({type(cause).__name__})") from None
+    for split, dataset in loaded.items():
+        yield from from_dataset(dataset, codebook, f"{path}, {split}")
+
+
+def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:
+    """A folder with one Parquet file."""
+    path.mkdir(parents=True, exist_ok=True)
+    to_dataset(annotations, codebook).to_parquet(str(path / FILE))
+
+
+def _row(item: Annotation, codebook: Codebook) -> dict[str, Any]:
+    spans = [{"mode": one.mode, "start": one.start, "end": one.end} for one in item.evidence]
+    labels = {mode: None if mode not in item.labels else int(item.labels[mode]) for mode in codebook.mode_ids}
+    return {"id": item.id, "text": item.narrative, "group": item.group, **labels, "evidence": spans}
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    return getattr(getattr(feature, "feature", None), "names", None)
+
+
+def _label(one: Any, names: list[str] | None) -> str:
+    return names[one] if names and isinstance(one, int) else str(one)
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise CorpusError("Hugging Face datasets is not installed: pip install 'secondlook[train]'") from None
+    return datasets

@@ -1,0 +1,98 @@
+"""Label Studio: a JSON list of tasks. Offsets count UTF-16 units, as its editor in the browser does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from secondlook.codebook import Codebook
+from secondlook.corpus import Annotation
+from secondlook.errors import CorpusError
+from secondlook.interchange.marks import ImportOptions, Mark, Marked, positives, read_text, to_utf16
+from secondlook.schema import Span
+
+TEXT, SPANS, CHOICES = "text", "label", "choice"
+"""Names of the text and of the two controls in the labelling configuration that fits what is written."""
+
+
+def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Marked]:
+    """The first annotation of every task that was not skipped; predictions are a model's, and are no labels."""
+    try:
+        tasks = json.loads(read_text(path))
+    except (ValueError, RecursionError) as cause:
+        raise CorpusError(f"{path}: is not JSON ({str(cause)[:80]}); export it from Label Studio as JSON") from None
+    if not isinstance(tasks, list):
+        raise CorpusError(f"{path}: is not a list of tasks; export it from Label Studio as JSON")
+    for number, task in enumerate(tasks):
+        place = f"{path}, task {task.get('id', number) if isinstance(task, dict) else number}"
+        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+            raise CorpusError(f"{place}: has no data; export the project as JSON, not JSON_MIN")
+        done = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
+        if done:
+            yield _marked(task, done[0], place)
+
+
+def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:
+    """Tasks to import into Label Studio; the labelling configuration stands beside the file as ``.xml``."""
+    path.write_text(json.dumps([_task(item) for item in annotations], ensure_ascii=False, indent=1), encoding="utf-8")
+    path.with_suffix(".xml").write_text(labelling_config(codebook), encoding="utf-8")
+
+
+def prediction(text: str, marks: Sequence[tuple[str, Span, float]], score: float, model_version: str) -> dict[str, Any]:
+    """A model's evidence as a prediction: ``(mode, span, share)`` each, pre-marked for whoever labels next."""
+    result = [{**_region(text, mode, span), "score": share} for mode, span, share in marks]
+    return {"model_version": model_version, "score": score, "result": result}
+
+
+def labelling_config(codebook: Codebook) -> str:
+    """The labelling configuration for a codebook."""
+    from xml.sax.saxutils import quoteattr
+
+    spans = "".join(f"    <Label value={quoteattr(mode)}/>\n" for mode in codebook.mode_ids)
+    choices = "".join(f"    <Choice value={quoteattr(mode)}/>\n" for mode in codebook.mode_ids)
+    return (
+        f'<View>\n  <Labels name="{SPANS}" toName="{TEXT}">\n{spans}  </Labels>\n'
+        f'  <Text name="{TEXT}" value="${TEXT}"/>\n'
+        f'  <Choices name="{CHOICES}" toName="{TEXT}" choice="multiple">\n{choices}  </Choices>\n</View>\n'
+    )
+
+
+def _marked(task: dict[str, Any], annotation: dict[str, Any], place: str) -> Marked:
+    data = task["data"]
+    regions = [region for region in annotation.get("result") or [] if isinstance(region.get("value"), dict)]
+    field = next((region["to_name"] for region in regions if region.get("to_name") in data), TEXT)
+    text = data.get(field) or next((value for value in data.values() if isinstance(value, str)), "")
+    marks, labels = [], {}
+    for region in regions:
+        value = region["value"]
+        for choice in value.get("choices") or []:
+            labels[str(choice)] = True
+        for label in value.get("labels") or value.get("hypertextlabels") or []:
+            start, end = int(value["start"]), int(value["end"])
+            marks.append(Mark(str(label), start, end, value.get("text"), utf16=True))
+    case_id = str(data.get("id") or data.get("case_id") or task.get("id") or place.rsplit(" ", 1)[-1])
+    who = annotation.get("completed_by")
+    return Marked(place, case_id, text, labels, marks, group=data.get("group"), annotator=_name(who))
+
+
+def _name(who: Any) -> str | None:
+    if isinstance(who, dict):
+        who = who.get("id")
+    return None if who is None else f"label-studio-{who}"
+
+
+def _task(item: Annotation) -> dict[str, Any]:
+    result = [_region(item.narrative, evidence.mode, evidence.span) for evidence in item.evidence]
+    chosen = positives(item)
+    if chosen:
+        result.append({"from_name": CHOICES, "to_name": TEXT, "type": "choices", "value": {"choices": chosen}})
+    data = {TEXT: item.narrative, "id": item.id, "group": item.group}
+    return {"data": data, "annotations": [{"result": result}]}
+
+
+def _region(text: str, mode: str, span: Span) -> dict[str, Any]:
+    start, end = to_utf16(text, span)
+    value = {"start": start, "end": end, "text": text[slice(*span)], "labels": [mode]}
+    return {"from_name": SPANS, "to_name": TEXT, "type": "labels", "value": value}

@@ -1,0 +1,368 @@
+"""The queue page: ranked cases with their evidence marked, in one file that asks the network for nothing.
+
+What the page shows comes from strangers, so every text is escaped, and control characters that could
+reorder or hide text are written out as codes. The bytes depend on the arguments only.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from itertools import pairwise
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from secondlook.codebook import Codebook
+from secondlook.schema import Case, Evidence, ScoredCase, Span
+
+PALETTE = 8
+"""Colours with line patterns in ``queue.css``; later modes use them again, told apart by their number."""
+
+DEEPEST = 4
+"""Lines drawn under one stretch of text; the numbers name every mode all the same."""
+
+METADATA_CHARACTERS = 300
+"""A longer metadata value is cut here: a column may hold a whole letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What the page says of the run as a whole.
+
+    ``narrative_characters`` bounds how much of one narrative is on the page.
+    """
+
+    bundle: str
+    bundle_digest: str
+    scored: int
+    rejected: int
+    narrative_characters: int
+
+
+class Segment(NamedTuple):
+    """A stretch of a narrative over which the evidence does not change."""
+
+    start: int
+    end: int
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeMark:
+    """How a mode looks on the page: its number, its place in the palette, its title."""
+
+    number: int
+    slot: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """One mode's score in one case."""
+
+    mark: ModeMark
+    percent: str
+    width: int
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A mode for which a piece of text is evidence, and the part of its score that lies there."""
+
+    mark: ModeMark
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text with the same evidence throughout; white space at its ends stays outside the mark."""
+
+    before: str
+    text: str
+    after: str
+    layers: tuple[Layer, ...]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of a narrative that is shown, and how many characters before it are not."""
+
+    skipped: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """A case as the template needs it."""
+
+    rank: int
+    case_id: str
+    priority: str
+    metadata: tuple[tuple[str, str], ...]
+    badges: tuple[Badge, ...]
+    flagged: tuple[ModeMark, ...]
+    standing_in: ModeMark
+    depth: int
+    excerpts: tuple[Excerpt, ...]
+    skipped_at_end: int
+
+
+def render_queue(cases: Sequence[ScoredCase], codebook: Codebook, facts: PageFacts) -> str:
+    """The page, as HTML.
+
+    Args:
+        cases: the cases to show, in the order to read them.
+        codebook: the modes, which every case has a score for.
+        facts: the run's counts and its bundle.
+    """
+    marks = {
+        mode.id: ModeMark(number, (number - 1) % PALETTE, mode.title)
+        for number, mode in enumerate(codebook.modes, start=1)
+    }
+    style, script = _asset("queue.css"), _asset("queue.js")
+    return (
+        _environment()
+        .get_template("queue.html.jinja")
+        .render(
+            cases=[_case_view(item, marks, facts.narrative_characters) for item in cases],
+            modes=[(marks[mode.id], mode) for mode in codebook.modes],
+            flagged={marks[mode].number: sum(item.flags[mode] for item in cases) for mode in marks},
+            unflagged=sum(not any(item.flags.values()) for item in cases),
+            facts=facts,
+            style=Markup(style),  # noqa: S704 (our own file)
+            script=Markup(script),  # noqa: S704 (our own file)
+            policy=_policy(style, script),
+        )
+    )
+
+
+def segments(length: int, evidence: Sequence[Evidence]) -> list[Segment]:
+    """Cut a text of ``length`` characters wherever evidence begins or ends.
+
+    The segments tile the text; what reaches past its end is cut off.
+
+    >>> marked = [Evidence("a", Span(2, 6), 0.7), Evidence("b", Span(4, 8), 0.9)]
+    >>> [(start, end, [item.mode for item in own]) for start, end, own in segments(10, marked)]
+    [(0, 2, []), (2, 4, ['a']), (4, 6, ['a', 'b']), (6, 8, ['b']), (8, 10, [])]
+    """
+    inside = [
+        (max(0, item.span.start), min(length, item.span.end), item)
+        for item in evidence
+        if max(0, item.span.start) < min(length, item.span.end)
+    ]
+    cuts = sorted({0, length, *(start for start, _, _ in inside), *(end for _, end, _ in inside)})
+    return [
+        Segment(start, end, tuple(item for first, last, item in inside if first <= start and end <= last))
+        for start, end in pairwise(cuts)
+    ]
+
+
+def excerpts(text: str, evidence: Sequence[Evidence], limit: int) -> list[Span]:
+    """The parts of a text to show: at most ``limit`` characters in all, in order, never touching.
+
+    A text within the limit is shown whole. Of a longer one the beginning, then the surroundings of
+    the evidence, that with the largest share first.
+
+    >>> excerpts("x" * 50, [], 100)
+    [Span(start=0, end=50)]
+    >>> excerpts("x" * 5000, [Evidence("a", Span(3000, 3100), 1.0)], 1000)
+    [Span(start=0, end=250), Span(start=2675, end=3425)]
+    """
+    if len(text) <= limit:
+        return [Span(0, len(text))] if text else []
+    head = limit // 4
+    spans = list(dict.fromkeys(item.span for item in sorted(evidence, key=lambda item: -item.share)))
+    # Few passages that can be read in their context are worth more than many torn from it.
+    spans = spans[: max(1, (limit - head) // 300)]
+    first = head if spans else limit
+    windows = [_at_words(text, Span(0, first), Span(0, 0))]
+    for span in spans:
+        window = _window(len(text), span, (limit - head) // len(spans))
+        windows.append(_at_words(text, window, span))
+    return _merged(windows)
+
+
+def percent(share: float) -> str:
+    """A whole percent that never claims certainty.
+
+    >>> percent(0.624), percent(0.0001), percent(0.9999)
+    ('62%', '<1%', '>99%')
+    """
+    whole = round(share * 100)
+    return "<1%" if whole < 1 else ">99%" if whole > 99 else f"{whole}%"
+
+
+def plain(text: str) -> str:
+    """A text in which control characters are codes, for use where markup cannot go.
+
+    >>> plain("a\\u202eb")
+    'a⟦U+202E⟧b'
+    """
+    return _CONTROL.sub(lambda found: _code(found.group()), text)
+
+
+def shown(text: str) -> Markup:
+    """A text as markup: escaped, control characters as marked codes, line ends as they were."""
+    parts = _LINE_END_OR_CONTROL.split(text)
+    return Markup("").join(_control(part) if place % 2 else part for place, part in enumerate(parts))
+
+
+# Controls, line and paragraph separators, direction marks and overrides, halves of surrogate pairs and
+# noncharacters. Tab and line feed stay, and joiners, which Persian and emoji need.
+_CONTROLS = "".join(
+    (
+        "\x00-\x08\x0b-\x1f\x7f-\x9f",
+        "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f",
+        "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff",
+    )
+)
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_LINE_END_OR_CONTROL = re.compile(f"(\r\n|[{_CONTROLS}])")
+
+
+def _control(found: str) -> Markup:
+    # An HTML parser would turn a bare carriage return into a line feed; a reference survives it.
+    if found == "\r\n":
+        return Markup("&#13;\n")
+    if found == "\r":
+        return Markup("&#13;<br>")
+    return Markup('<span class="code">{}</span>').format(_code(found))
+
+
+def _code(character: str) -> str:
+    return f"⟦U+{ord(character):04X}⟧"
+
+
+def _thousands(count: int) -> str:
+    return f"{count:,}"
+
+
+def _asset(name: str) -> str:
+    return (files("secondlook") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("secondlook"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(shown=shown, plain=plain, thousands=_thousands)
+    return environment
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy that admits this style and this script, and no request at all."""
+    sources = "; ".join(
+        f"{kind}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+        for kind, text in (("style", style), ("script", script))
+    )
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
+
+
+def _case_view(item: ScoredCase, marks: Mapping[str, ModeMark], limit: int) -> CaseView:
+    flagged = [mode for mode in marks if item.flags[mode]]
+    highest = max(marks, key=lambda mode: item.scores[mode])
+    chosen = [evidence for evidence in item.evidence if evidence.mode in (flagged or [highest])]
+    text = item.case.narrative
+    parts = segments(len(text), chosen)
+    spans = excerpts(text, chosen, limit)
+    ends = [0, *(span.end for span in spans)]
+    return CaseView(
+        rank=item.rank,
+        case_id=item.case.case_id,
+        priority=f"{item.priority:.2f}",
+        metadata=tuple(_metadata(item.case)),
+        badges=tuple(_badge(marks[mode], item.scores[mode], item.flags[mode]) for mode in marks),
+        flagged=tuple(marks[mode] for mode in flagged),
+        standing_in=marks[highest],
+        depth=min(DEEPEST, max((len({own.mode for own in part.evidence}) for part in parts), default=0)),
+        excerpts=tuple(
+            Excerpt(span.start - end, tuple(_pieces(text, span, parts, marks, bool(flagged))))
+            for span, end in zip(spans, ends, strict=False)
+        ),
+        skipped_at_end=len(text) - ends[-1],
+    )
+
+
+def _metadata(case: Case) -> Iterator[tuple[str, str]]:
+    for name, value in case.metadata.items():
+        text = (value or "").strip() or "not given"
+        yield name, text if len(text) <= METADATA_CHARACTERS else f"{text[:METADATA_CHARACTERS]} …"
+    if case.file:
+        yield "Source", f"{case.file}, row {case.row}"
+
+
+def _badge(mark: ModeMark, score: float, flagged: bool) -> Badge:
+    return Badge(mark, percent(score), max(1, min(100, round(score * 100))), flagged)
+
+
+def _pieces(
+    text: str, span: Span, parts: Sequence[Segment], marks: Mapping[str, ModeMark], flagged: bool
+) -> Iterator[Piece]:
+    for part in parts:
+        start, end = max(part.start, span.start), min(part.end, span.end)
+        if start < end:
+            yield _piece(text[start:end], part.evidence, marks, flagged)
+
+
+def _piece(text: str, evidence: Sequence[Evidence], marks: Mapping[str, ModeMark], flagged: bool) -> Piece:
+    core = text.strip()
+    if not core or not evidence:
+        return Piece(text, "", "", (), "")
+    before = text[: len(text) - len(text.lstrip())]
+    shares: dict[str, float] = {}
+    for item in evidence:
+        shares[item.mode] = shares.get(item.mode, 0.0) + item.share
+    layers = tuple(Layer(marks[mode], percent(shares[mode])) for mode in marks if mode in shares)
+    aside = "" if flagged else " (not flagged)"
+    label = "; ".join(f"evidence for {own.mark.title}{aside}, {own.share} of the score" for own in layers)
+    return Piece(before, core, text[len(before) + len(core) :], layers, label)
+
+
+def _window(length: int, span: Span, room: int) -> Span:
+    """``room`` characters around a span, or the first of it where it is longer."""
+    if span.end - span.start >= room:
+        return Span(span.start, span.start + room)
+    start = max(0, span.start - (room - (span.end - span.start)) // 2)
+    end = min(length, start + room)
+    return Span(max(0, end - room), end)
+
+
+def _at_words(text: str, window: Span, keep: Span) -> Span:
+    """A window that begins and ends between words where it can, without losing any of ``keep``."""
+    start, end = window
+    space = _SPACE.search(text, start, min(end, start + _WORD_CHARACTERS))
+    if start > 0 and space and space.end() <= keep.start:
+        start = space.end()
+    tail = text[max(start, end - _WORD_CHARACTERS) : end]
+    space = _LAST_SPACE.search(tail)
+    if end < len(text) and space and end - len(tail) + space.start() >= keep.end:
+        end = end - len(tail) + space.start()
+    return Span(start, end)
+
+
+_WORD_CHARACTERS = 40
+_SPACE = re.compile(r"\s+")
+_LAST_SPACE = re.compile(r"\s+\S*$")
+
+
+def _merged(windows: Sequence[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for window in sorted(window for window in windows if window.start < window.end):
+        if merged and window.start <= merged[-1].end:
+            merged[-1] = Span(merged[-1].start, max(merged[-1].end, window.end))
+        else:
+            merged.append(window)
+    return merged

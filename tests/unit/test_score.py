@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from secondlook.bundle import Bundle, load_bundle
+from secondlook.config import ScoreConfig
+from secondlook.errors import InputError, RunError
+from secondlook.evidence import pool
+from secondlook.readers import ReadOptions
+from secondlook.score import Run, score
+from secondlook.storage import file_digest
+
+TOLD = "The banan ketor lomed. The clerk told him everything in case 5. The priing sotus teved."
+PLAIN = "The banan ketor lomed tevor. The priing sotus teved wilan."
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return load_bundle(tiny_bundle)
+
+
+def _csv(path: Path, rows: list[list[str]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def _score(inputs: list[Path], out: Path, bundle: Bundle, **changes: bool) -> Run:
+    return score(inputs, out, bundle, ScoreConfig(), ReadOptions(), **changes)
+
+
+@pytest.fixture
+def intake(tmp_path: Path) -> Path:
+    rows = [
+        ["case_id", "narrative", "unit", "rank"],
+        ["A1", PLAIN, "north", "sergeant"],
+        ["A2", TOLD, "south", ""],
+        ["A3", "  ", "south", ""],
+        ["A2", TOLD, "east", ""],
+        ["A4", "Nikt do niej nie pojechał, a wszystko mu powiedziano jeszcze tego wieczoru.", "", ""],
+        ["=A5", PLAIN, "", ""],
+    ]
+    return _csv(tmp_path / "intake.csv", rows)
+
+
+def test_every_row_is_scored_or_rejected_with_a_reason(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    run = _score([intake], tmp_path / "out", bundle)
+    counts = run.manifest["counts"]
+    assert (counts["rows"], counts["scored"], counts["rejected"]) == (6, 3, 3)
+    with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
+        rejects = {row["row"]: row for row in csv.DictReader(file)}
+    assert set(rejects) == {"4", "5", "6"}
+    assert "A2" in rejects["5"]["reason"] or rejects["5"]["case_id"] == "A2"
+    assert "another language" in rejects["6"]["reason"]
+    assert all("powiedziano" not in row["reason"] for row in rejects.values())
+
+
+def test_the_queue_is_ranked_and_carries_metadata(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    _score([intake], tmp_path / "out", bundle)
+    queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
+    modes = bundle.codebook.mode_ids
+    expected = ["case_id", "rank", "priority", *(f"{kind}_{mode}" for mode in modes for kind in ("p", "flag"))]
+    assert list(queue.columns) == [*expected, "unit", "meta_rank"]
+    assert list(queue["rank"]) == [1, 2, 3]
+    assert queue["case_id"][0] == "A2"
+    assert queue["priority"].is_monotonic_decreasing
+    assert queue["meta_rank"][1:].tolist() == ["sergeant", None] or "sergeant" in queue["meta_rank"].tolist()
+    # Two cases with the same text: the tie goes by id.
+    assert queue["case_id"].tolist()[1:] == sorted(queue["case_id"].tolist()[1:])
+
+
+def test_scores_and_evidence_can_be_recomputed_from_the_run(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    _score([intake], tmp_path / "out", bundle)
+    queue, passages, cases, evidence = (
+        pq.read_table(tmp_path / f"out/{name}.parquet").to_pandas()
+        for name in ("queue", "passages", "cases", "evidence")
+    )
+    texts = dict(zip(cases["case_id"], cases["narrative"], strict=True))
+    modes = bundle.codebook.mode_ids
+    for row in queue.to_dict("records"):
+        own = passages[passages["case_id"] == row["case_id"]]
+        pooled = pool(own[[f"z_{mode}" for mode in modes]].to_numpy(), bundle.pooling)
+        for column, mode in enumerate(modes):
+            settings = bundle.modes[mode]
+            assert row[f"p_{mode}"] == pytest.approx(float(settings.calibration.probability(pooled[column])), abs=1e-12)
+            assert row[f"flag_{mode}"] == (row[f"p_{mode}"] >= settings.operating_point.threshold)
+    for row in evidence.to_dict("records"):
+        assert texts[row["case_id"]][row["start"] : row["end"]] == row["text"]
+        assert 0 < row["share"] <= 1
+    assert set(evidence["case_id"]) == set(queue["case_id"])
+
+
+def test_the_same_input_gives_the_same_bytes(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        _score([intake], tmp_path / name, bundle)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == [
+        "cases.parquet", "evidence.parquet", "manifest.json", "passages.parquet", "queue.html", "queue.parquet", "rejects.csv",
+    ]  # fmt: skip
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_manifest_holds_the_digests(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    _score([intake], tmp_path / "out", bundle)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["inputs"] == {intake.as_posix(): file_digest(intake)}
+    assert manifest["bundle"]["digest"] == bundle.digest
+    assert all(file_digest(tmp_path / "out" / name) == digest for name, digest in manifest["files"].items())
+    assert "secondlook" in manifest["versions"]
+
+
+def test_formulas_are_neutralised_in_the_rejects(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _csv(tmp_path / "in.csv", [["case_id", "narrative"], ["=cmd|' /C calc'!A0", " "], ["ok", PLAIN]])
+    _score([intake], tmp_path / "out", bundle)
+    with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
+        assert not any(cell.startswith(("=", "+", "-", "@")) for row in csv.reader(file) for cell in row)
+
+
+def test_a_run_of_other_inputs_is_not_replaced_by_accident(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    _score([intake], tmp_path / "out", bundle)
+    _score([intake], tmp_path / "out", bundle)
+    other = _csv(tmp_path / "other.csv", [["case_id", "narrative"], ["B1", PLAIN]])
+    with pytest.raises(RunError, match="other inputs"):
+        _score([other], tmp_path / "out", bundle)
+    assert _score([other], tmp_path / "out", bundle, overwrite=True).manifest["counts"]["scored"] == 1
+
+
+def test_a_folder_with_other_files_is_never_replaced(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    precious = tmp_path / "mine"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="something other than a run"):
+            _score([intake], precious, bundle, overwrite=overwrite)
+    assert (precious / "thesis.txt").exists()
+
+
+def test_an_input_that_is_not_there(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.csv"):
+        _score([tmp_path / "none.csv"], tmp_path / "out", bundle)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_five_megabyte_narrative_is_scored(bundle: Bundle, tmp_path: Path) -> None:
+    text = ("The banan ketor lomed wilan. " * 170_000) + "The clerk told him everything."
+    (tmp_path / "big.txt").write_text(text, encoding="utf-8")
+    run = _score([tmp_path / "big.txt"], tmp_path / "out", bundle)
+    assert run.manifest["counts"]["scored"] == 1
+    best = next(evidence for evidence in run.queue[0].evidence if evidence.mode == "told_suspect")
+    assert text[slice(*best.span)] == "The clerk told him everything."
+    assert (tmp_path / "out/queue.html").stat().st_size < 1_000_000
+
+
+def test_text_is_kept_exactly(bundle: Bundle, tmp_path: Path) -> None:
+    text = "\ufeff\tThe clerk\r\ntold him 😀 \u202eeverything\u202c.\x00 The banan ketor lomed wilan.\n\n"
+    intake = tmp_path / "in.jsonl"
+    intake.write_text(json.dumps({"case_id": "1", "narrative": text}) + "\n", encoding="utf-8")
+    run = _score([intake], tmp_path / "out", bundle)
+    assert run.manifest["counts"]["scored"] == 1
+    assert pq.read_table(tmp_path / "out/cases.parquet")["narrative"][0].as_py() == text
+    spans = pq.read_table(tmp_path / "out/passages.parquet").to_pandas()
+    assert np.all(spans["start"] < spans["end"])
+    assert spans["end"].max() <= len(text)
