@@ -26,7 +26,7 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
                 labels[one] = True
             else:
                 marks.append(_mark(one, place))
-        meta = next((data[key] for key in ("meta", "metadata") if isinstance(data.get(key), dict)), {})
+        meta: dict[str, Any] = next((data[key] for key in ("meta", "metadata") if isinstance(data.get(key), dict)), {})
         case_id = meta.get("case_id") or data.get("case_id") or data.get("id") or place.rsplit(" ", 1)[-1]
         yield Marked(place, str(case_id), text, labels, marks, group=data.get("group"), annotator=data.get("username"))
 

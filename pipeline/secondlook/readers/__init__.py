@@ -1,43 +1,129 @@
-"""Readers: from files as offices have them to cases, every row accounted for.
+"""From files to cases: every input row becomes one Case or one Reject that says why not.
 
-:func:`read_cases` yields one :class:`~secondlook.schema.Case` or one
-:class:`~secondlook.schema.Reject` for every row of every input, in order. Bad data never raises.
+Reading streams. Bad data never raise: a table, a sheet or a row that cannot be read is rejected with
+a reason, and the reading goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from secondlook.errors import InputError
-from secondlook.readers.checks import Checker
-from secondlook.readers.columns import ReadOptions
-from secondlook.readers.files import read_file, walk
+from secondlook.readers.checks import Checker, shown_id
+from secondlook.readers.delimited import read_delimited
+from secondlook.readers.jsonl import read_jsonl
+from secondlook.readers.kinds import content_problem
+from secondlook.readers.options import ReadOptions
+from secondlook.readers.parquet import read_parquet
+from secondlook.readers.plain import read_plain
+from secondlook.readers.rows import Problem, Row
+from secondlook.readers.xlsx import read_xlsx
 from secondlook.schema import Case, Reject
 
 __all__ = ["ReadOptions", "read_cases"]
 
+_Reader = Callable[[Path, ReadOptions], Iterator[Row | Problem]]
 
-def read_cases(inputs: Sequence[Path], options: ReadOptions | None = None) -> Iterator[Case | Reject]:
-    """Read every row of the inputs: tables, text files and folders of them.
+_READERS: dict[str, _Reader] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".txt": read_plain,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+    ".xlsx": read_xlsx,
+}
+_DEFAULTS = ReadOptions()
+
+
+def read_cases(inputs: Sequence[Path], options: ReadOptions = _DEFAULTS) -> Iterator[Case | Reject]:
+    """The cases of files and folders in input order, with a Reject for every row that is none.
+
+    Folders are walked in sorted order. A file without any row is one Reject.
 
     Raises:
-        InputError: there is no input, or one does not exist.
+        InputError: there are no inputs, or one does not exist.
     """
     if not inputs:
-        raise InputError("there is nothing to read: give a file or a folder")
+        raise InputError("there is nothing to read; name at least one file or folder")
     for path in inputs:
         if not path.exists():
-            raise InputError(f"{path}: there is no such file or folder")
-    return _read_all(inputs, options or ReadOptions())
+            raise InputError(f"{_name(path)}: does not exist; check the path")
+    return _read_all(inputs, options)
 
 
 def _read_all(inputs: Sequence[Path], options: ReadOptions) -> Iterator[Case | Reject]:
     checker = Checker(options.max_characters)
     for path in inputs:
-        for file in walk(path):
-            if isinstance(file, Reject):
-                yield file
+        files = _walk(path) if path.is_dir() else [path]
+        for file in files:
+            yield from _read_file(file, options, checker, within_folder=file is not path)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files below a folder, in sorted order; the folder itself if there are none."""
+    empty = True
+    waiting = [folder]
+    while waiting:
+        path = waiting.pop()
+        if path == folder or (path.is_dir() and not path.is_symlink()):
+            entries = _entries(path)
+            waiting.extend(entries or [])
+            if entries is not None:
                 continue
-            for item in read_file(file, options):
-                yield checker.check(item) if isinstance(item, Case) else item
+        empty = False
+        yield path
+    if empty:
+        yield folder
+
+
+def _entries(folder: Path) -> list[Path] | None:
+    """What a folder holds, last name first; None if it may not be listed."""
+    try:
+        return sorted(folder.iterdir(), reverse=True)
+    except OSError:
+        return None
+
+
+def _read_file(path: Path, options: ReadOptions, checker: Checker, within_folder: bool) -> Iterator[Case | Reject]:
+    name = _name(path)
+    found = False
+    for item in _items(path, options, within_folder):
+        found = True
+        place = f"{name}#{item.sheet}" if item.sheet else name
+        if isinstance(item, Row):
+            yield checker.check(place, item)
+        else:
+            yield Reject(place, item.number, shown_id(item.case_id), item.reason)
+    if not found:
+        yield Reject(name, None, None, "there are no rows in it; remove it or export it again")
+
+
+def _items(path: Path, options: ReadOptions, within_folder: bool) -> Iterator[Row | Problem]:
+    try:
+        problem = _file_problem(path, within_folder)
+        if problem:
+            yield Problem(None, problem)
+        else:
+            yield from _READERS[path.suffix.lower()](path, options)
+    except OSError as error:
+        yield Problem(None, f"it cannot be read to its end ({error.strerror}); check its permissions")
+
+
+def _file_problem(path: Path, within_folder: bool) -> str | None:
+    """Why nothing is read from a path; None if its reader may try."""
+    if within_folder and path.is_symlink():
+        return "it is a symbolic link, which is not followed; name its target as an input"
+    if path.is_dir():
+        return "the folder is empty or may not be listed; check its path and its permissions"
+    if path.suffix.lower() not in _READERS:
+        return f"it is not a kind of file that is read here (reads: {', '.join(_READERS)})"
+    if not path.is_file():
+        return "it is not an ordinary file; copy its content into one"
+    return content_problem(path)
+
+
+def _name(path: Path) -> str:
+    """The path as given; bytes that are not valid in a name are escaped, so that it can be written out."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()

@@ -1,64 +1,142 @@
-"""What makes a row fit to score. Reasons say what to do, and never quote a narrative."""
+"""What makes a row a case: an id of its own, and a narrative that is text.
+
+Reasons say what to do next. They may quote an id, never a narrative.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Mapping
 
+from secondlook.readers.rows import Row
 from secondlook.schema import Case, Reject
 
-JUNK_SHARE = 0.05
-"""Above this share of control and replacement characters a text is binary, not a text with blemishes:
-a scanned page's stray form feeds stay far below, a program or an image far above."""
+MAX_JUNK_SHARE = 0.05
+"""Text has hardly any control characters; bytes that are no text have about a quarter."""
 
-_LAYOUT = frozenset("\t\n\r\f\v\x1c\x1d\x1e\x1f\x85")
+MAX_NULS = 3
+"""Some exports leave a stray NUL at the end of a field; more mean that the bytes were no text."""
+
+_JUNK = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd]")
+_LONGEST_SHOWN_ID = 80
+_NOT_UNICODE = "is not valid text (undecodable bytes or lone surrogates); save the file again as UTF-8"
 
 
 class Checker:
-    """Checks cases as they come; it remembers ids, because an id may stand only once in a run."""
+    """Checks rows, and remembers the ids of the cases among them."""
 
     def __init__(self, max_characters: int) -> None:
         self._max_characters = max_characters
-        self._first: dict[str, str] = {}
+        self._places: dict[str, tuple[str, int]] = {}
 
-    def check(self, case: Case) -> Case | Reject:
-        """The case itself, or why it cannot be scored."""
-        reason = self._id_reason(case) or narrative_reason(case.narrative, self._max_characters)
+    def check(self, file: str, row: Row) -> Case | Reject:
+        """The case in the row, or why there is none.
+
+        An id belongs to the first case that has it; a row rejected for another reason leaves it free.
+        """
+        case_id, narrative = _trim(row.case_id or ""), row.narrative or ""
+        reason = (
+            id_problem(case_id)
+            or narrative_problem(narrative, self._max_characters)
+            or metadata_problem(row.metadata, self._max_characters)
+            or self._duplicate(case_id)
+        )
         if reason:
-            return Reject(case.file, case.row, _printable(case.case_id) or None, reason)
-        self._first[case.case_id] = f"{case.file}, row {case.row}"
-        return case
+            return Reject(file, row.number, shown_id(case_id), reason)
+        self._places[case_id] = (file, row.number)
+        return Case(case_id, narrative, row.metadata, file, row.number)
 
-    def _id_reason(self, case: Case) -> str | None:
-        if not case.case_id:
-            return "the row has no case id: give it one"
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in case.case_id):
-            return "the case id holds control characters: correct it"
-        if case.case_id in self._first:
-            return f"the id '{_printable(case.case_id)}' was used before ({self._first[case.case_id]}): ids must differ"
-        return None
+    def _duplicate(self, case_id: str) -> str | None:
+        if case_id not in self._places:
+            return None
+        file, number = self._places[case_id]
+        return (
+            f"duplicate: the case id {shown_id(case_id)!r} was first seen at {file}:{number}, which is kept;"
+            " give each case an id of its own"
+        )
 
 
-def narrative_reason(narrative: str, max_characters: int) -> str | None:
-    """Why a narrative cannot be scored, or None."""
-    if len(narrative) > max_characters:
-        return f"the narrative has {len(narrative):,} characters, over the limit of {max_characters:,}: split it"
-    if not any(_visible(character) for character in narrative):
-        return "the narrative is empty: fill it in"
-    if any("\ud800" <= character <= "\udfff" for character in narrative):
-        return "the narrative holds half of a surrogate pair, which is not valid Unicode: export it again as UTF-8"
-    junk = sum(_junk(character) for character in narrative)
-    if junk > JUNK_SHARE * len(narrative):
-        return "the narrative is binary data, or text in another encoding than the rest: export it again as UTF-8"
+def id_problem(case_id: str) -> str | None:
+    """Why an id, already stripped, cannot be used; None if it can.
+
+    >>> id_problem("2024/117"), id_problem("")
+    (None, 'there is no case id; give the row one')
+    """
+    if not case_id:
+        return "there is no case id; give the row one"
+    if not _is_unicode(case_id):
+        return f"the case id {_NOT_UNICODE}"
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in case_id):
+        return "the case id has line breaks or control characters; remove them, or name the right --id-column"
     return None
 
 
-def _visible(character: str) -> bool:
-    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
+def narrative_problem(narrative: str, max_characters: int) -> str | None:
+    """Why a narrative cannot be read; None if it can."""
+    if not any(_is_visible(character) for character in narrative):
+        return "the narrative is missing or empty; add its text or leave the row out"
+    if len(narrative) > max_characters:
+        return too_long("narrative", max_characters)
+    if not _is_unicode(narrative):
+        return f"the narrative {_NOT_UNICODE}"
+    nuls, junk = narrative.count("\0"), len(_JUNK.findall(narrative))
+    if nuls > MAX_NULS or junk > MAX_JUNK_SHARE * len(narrative):
+        return "the narrative looks like binary data, not text (control characters); export its text again"
+    return None
 
 
-def _junk(character: str) -> bool:
-    return character == "\ufffd" or (unicodedata.category(character) == "Cc" and character not in _LAYOUT)
+def metadata_problem(metadata: Mapping[str, str | None], max_characters: int) -> str | None:
+    """Why the metadata of a row cannot be kept; None if they can."""
+    for name, value in metadata.items():
+        if value is None:
+            continue
+        if len(value) > max_characters:
+            return too_long(f"field {shown_id(name)!r}", max_characters)
+        if not _is_unicode(value):
+            return f"the field {shown_id(name)!r} {_NOT_UNICODE}"
+    return None
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "·" for c in text[:80])
+def too_long(what: str, limit: int) -> str:
+    """The reason for a text over the limit.
+
+    >>> too_long("narrative", 10000)
+    'the narrative has more than the 10,000 characters that are read; split it, or raise max_characters'
+    """
+    return f"the {what} has more than the {limit:,} characters that are read; split it, or raise max_characters"
+
+
+def shown_id(case_id: str | None) -> str | None:
+    """An id fit for a terminal and a log: cut, and control characters escaped.
+
+    >>> shown_id("A-17"), shown_id("a\\x1b[2J"), shown_id(" ")
+    ('A-17', 'a\\\\x1b[2J', None)
+    """
+    text = _trim(case_id or "")
+    if len(text) > _LONGEST_SHOWN_ID:
+        text = text[: _LONGEST_SHOWN_ID - 1] + "…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) or None
+
+
+def _trim(text: str) -> str:
+    """Without white space and zero-width characters at its ends."""
+    start, end = 0, len(text)
+    while start < end and not _is_visible(text[start]):
+        start += 1
+    while end > start and not _is_visible(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_visible(character: str) -> bool:
+    """Neither white space nor a format character: zero-width spaces and joiners, BOM, bidi marks."""
+    return not character.isspace() and unicodedata.category(character) != "Cf"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,94 +1,96 @@
-"""Which columns of a table hold the ids and the narratives, and how its rows become cases."""
+"""Which columns of a table hold the ids and the narratives."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from secondlook.errors import did_you_mean
-from secondlook.schema import Case, Reject
+from secondlook.readers.options import ReadOptions
+from secondlook.readers.rows import Row
 
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How to read.
-
-    ``id_column`` and ``narrative_column`` name columns; if None they are found by the names
-    ``case_id`` and ``narrative``, case, blanks and hyphens ignored. Longer narratives than
-    ``max_characters`` are rejected.
-    """
-
-    id_column: str | None = None
-    narrative_column: str | None = None
-    max_characters: int = 10_000_000
+_LONGEST_SHOWN_NAME = 40
+_MOST_SHOWN_NAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of one table: all names, and where the id and the narrative stand."""
+    """The columns of a table: their names, and the places of the two that matter."""
 
     names: tuple[str, ...]
-    id: int
+    case_id: int
     narrative: int
 
-    def case(self, values: Sequence[str | None], file: str, row: int) -> Case | Reject:
-        """The case of one row; the checks of its contents come later."""
-        padded = [*values, *[None] * (len(self.names) - len(values))]
-        case_id = (padded[self.id] or "").strip()
-        if len(values) > len(self.names) and any(values[len(self.names) :]):
-            reason = (
-                f"the row has {len(values)} fields and the header {len(self.names)}: "
-                "put quotation marks around texts that hold the separator"
-            )
-            return Reject(file, row, case_id or None, reason)
+    def row(self, number: int, values: Sequence[str | None], sheet: str | None = None) -> Row:
+        """The row with these values; missing and empty metadata are None."""
         metadata = {
-            name: value or None
-            for number, (name, value) in enumerate(zip(self.names, padded, strict=False))
-            if number not in (self.id, self.narrative)
+            name: (values[place] or None) if place < len(values) else None
+            for place, name in enumerate(self.names)
+            if place not in (self.case_id, self.narrative)
         }
-        return Case(case_id, padded[self.narrative] or "", metadata, file, row)
+        for place in range(len(self.names), len(values)):
+            metadata[f"column {place + 1}"] = values[place] or None
+        return Row(number, _at(values, self.case_id), _at(values, self.narrative), metadata, sheet)
 
 
-def find_columns(header: Sequence[str | None], options: ReadOptions) -> Columns | str:
-    """The columns of a header, or the reason why it cannot be used."""
-    names = _distinct([(name or "").strip().lstrip("\ufeff") for name in header])
-    found: dict[str, int] = {}
-    for role, wanted, flag in (
-        ("case_id", options.id_column, "--id-column"),
-        ("narrative", options.narrative_column, "--narrative-column"),
-    ):
-        place = _find(names, wanted or role, exact=wanted is not None)
-        if place is None:
-            shown = ", ".join(repr(name)[1:-1][:40] for name in names[:20] if name) or "none"
-            hint = did_you_mean(wanted or role, names)
-            return f"there is no column '{wanted or role}'{hint}; name one with {flag}; columns found: {shown}"
-        found[role] = place
-    if found["case_id"] == found["narrative"]:
-        return "the id and the narrative cannot be the same column"
-    return Columns(tuple(names), found["case_id"], found["narrative"])
+@lru_cache(maxsize=64)
+def find_columns(header: tuple[str | None, ...], options: ReadOptions) -> Columns | str:
+    """The columns of a header, or the reason why its table cannot be read.
+
+    >>> find_columns(("Case ID", "Station", "Narrative"), ReadOptions())
+    Columns(names=('Case ID', 'Station', 'Narrative'), case_id=0, narrative=2)
+    """
+    names = _unique_names(header)
+    case_id = _find(names, options.id_column or "case_id")
+    narrative = _find(names, options.narrative_column or "narrative")
+    if case_id is None:
+        return _missing("case ids", options.id_column or "case_id", "--id-column", names)
+    if narrative is None:
+        return _missing("narratives", options.narrative_column or "narrative", "--narrative-column", names)
+    if case_id == narrative:
+        return "ids and narratives cannot share a column; give --id-column and --narrative-column two names"
+    return Columns(names, case_id, narrative)
 
 
-def _find(names: Sequence[str], wanted: str, *, exact: bool) -> int | None:
-    if wanted in names:
-        return names.index(wanted)
-    plain = [_plain(name) for name in names]
-    if _plain(wanted) in plain:
-        return plain.index(_plain(wanted))
-    return None
+def _unique_names(header: tuple[str | None, ...]) -> tuple[str, ...]:
+    """Stripped names; those without one are called by their place, those that repeat get a number."""
+    unique: dict[str, None] = {}
+    for place, given in enumerate(header, start=1):
+        # A lone surrogate stands for an undecodable byte; no output could be written with it.
+        name = re.sub("[\ud800-\udfff]", "\ufffd", given or "").strip() or f"column {place}"
+        candidate, count = name, 1
+        while candidate in unique:
+            count += 1
+            candidate = f"{name} ({count})"
+        unique[candidate] = None
+    return tuple(unique)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+def _find(names: tuple[str, ...], wanted: str) -> int | None:
+    if wanted.strip() in names:
+        return names.index(wanted.strip())
+    folded = [_fold(name) for name in names]
+    return folded.index(_fold(wanted)) if _fold(wanted) in folded else None
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names that repeat get a number: no column may hide another."""
-    seen: Counter[str] = Counter()
-    distinct = []
-    for number, name in enumerate(names, start=1):
-        name = name or f"column {number}"
-        seen[name] += 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return distinct
+def _fold(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def _missing(purpose: str, wanted: str, option: str, names: tuple[str, ...]) -> str:
+    # Without a header, the "names" are the first case: long ones may be its narrative, so are not shown.
+    known = [name for name in names if len(name) <= _LONGEST_SHOWN_NAME]
+    shown = [repr(name) for name in known[:_MOST_SHOWN_NAMES]]
+    if len(names) > len(shown):
+        shown.append(f"{len(names) - len(shown)} more")
+    return (
+        f"no column {wanted!r} for the {purpose}; the columns are {', '.join(shown) or 'none'}"
+        f"{did_you_mean(wanted, known)}; name the right one with {option} (the first row must hold the names;"
+        " the two needed are set by --id-column and --narrative-column)"
+    )
+
+
+def _at(values: Sequence[str | None], place: int) -> str | None:
+    return values[place] if place < len(values) else None

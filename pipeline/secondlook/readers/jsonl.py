@@ -1,56 +1,85 @@
-"""JSON lines: one object a line."""
+"""JSON lines: one object a line. Nested values and numbers become their JSON text."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
-from secondlook.readers.columns import ReadOptions, find_columns
-from secondlook.readers.encodings import detect
-from secondlook.schema import Case, Reject
+from secondlook.readers.columns import find_columns
+from secondlook.readers.encoding import open_text
+from secondlook.readers.options import ReadOptions
+from secondlook.readers.rows import Problem, Row
+from secondlook.readers.values import as_text
+
+_LONGEST_ESCAPE = 12
+"""Of one character: two escaped surrogates."""
+
+_ROOM = 1 << 20
+_MAX_DIGITS = 4000
+"""Python refuses to convert more (4300, by default); such numbers stay text."""
+
+_KINDS: dict[type, str] = {
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    dict: "an object",
+}
 
 
-def read(path: Path, name: str, options: ReadOptions) -> Iterator[Case | Reject]:
-    """The objects of a file; ``row`` is the line number. Blank lines are no rows."""
-    limit = options.max_characters * 7  # "\ud83d" and the like: up to six characters stand for one
-    with path.open("rb") as raw, io.TextIOWrapper(raw, detect(path), errors="replace", newline="\n") as stream:
-        number = 0
-        while line := stream.readline(limit + 1):
-            number += 1
-            if len(line) > limit:
-                yield Reject(name, number, None, "the line is longer than any narrative may be")
-                while not line.endswith("\n") and (line := stream.readline(limit)):
-                    pass
+def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
+    """The rows of a JSONL file by line number. Blank lines are skipped."""
+    limit = _LONGEST_ESCAPE * options.max_characters + _ROOM
+    with open_text(path) as stream:
+        for number, line in _lines(stream, limit):
+            if line is None:
+                yield Problem(number, f"the line has more than {limit:,} characters; split its narrative")
             elif line.strip():
-                yield _case(line, name, number, options)
+                yield _parse(number, line, options)
 
 
-def _case(line: str, name: str, number: int, options: ReadOptions) -> Case | Reject:
+def _lines(stream: TextIO, limit: int) -> Iterator[tuple[int, str | None]]:
+    """Numbered lines; None for those over the limit, which are never held whole."""
+    number = 0
+    while line := stream.readline(limit):
+        number += 1
+        whole = len(line) < limit or line.endswith(("\n", "\r"))
+        yield number, line if whole else None
+        while not whole:
+            rest = stream.readline(limit)
+            whole = len(rest) < limit or rest.endswith(("\n", "\r"))
+
+
+def _parse(number: int, line: str, options: ReadOptions) -> Row | Problem:
     try:
-        data: Any = json.loads(line.lstrip("\ufeff"))
+        return _row(number, json.loads(line, parse_int=_integer), options)
+    except json.JSONDecodeError as error:
+        return Problem(number, f"not valid JSON: {error.msg} (character {error.pos + 1}); correct the line")
     except RecursionError:
-        return Reject(name, number, None, "the JSON is nested too deeply")
-    except ValueError as cause:
-        return Reject(name, number, None, f"is not JSON ({str(cause)[:120]})")
-    if not isinstance(data, dict):
-        return Reject(name, number, None, 'is not a JSON object: write {"case_id": …, "narrative": …}')
-    columns = find_columns(list(data), options)
+        return Problem(number, "the JSON is nested too deeply; flatten it")
+
+
+def _row(number: int, value: object, options: ReadOptions) -> Row | Problem:
+    if not isinstance(value, dict):
+        return Problem(number, f"the line holds {_kind(value)}; write one JSON object a line")
+    columns = find_columns(tuple(value), options)
     if isinstance(columns, str):
-        return Reject(name, number, None, columns)
-    values = list(data.values())
-    if not isinstance(values[columns.narrative], str | None):
-        return Reject(name, number, _text(values[columns.id]), "the narrative is not text")
-    try:
-        return columns.case([_text(value) for value in values], name, number)
-    except RecursionError:
-        return Reject(name, number, None, "the JSON is nested too deeply")
+        return Problem(number, columns)
+    values = list(value.values())
+    case_id, narrative = values[columns.case_id], values[columns.narrative]
+    if isinstance(case_id, bool | list | dict):
+        return Problem(number, f"the case id is {_kind(case_id)}; make it a text or a number")
+    if not isinstance(narrative, str | None):
+        return Problem(number, f"the narrative is {_kind(narrative)}; make it a text", as_text(case_id))
+    return columns.row(number, [as_text(item) for item in values])
 
 
-def _text(value: Any) -> str | None:
-    """Text as it is; numbers and nested values as JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "null")
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits

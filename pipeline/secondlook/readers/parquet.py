@@ -1,53 +1,75 @@
-"""Parquet, a batch at a time."""
+"""Parquet tables, a batch at a time. Row numbers count from 1: there is no header row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secondlook.readers.columns import Columns, ReadOptions, find_columns
-from secondlook.schema import Case, Reject
+from secondlook.readers.columns import Columns, find_columns
+from secondlook.readers.options import ReadOptions
+from secondlook.readers.rows import Problem, Row
+from secondlook.readers.values import as_text
 
-BATCH = 512
+_BATCH = 256
+_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
-def read(path: Path, name: str, options: ReadOptions) -> Iterator[Case | Reject]:
-    """The rows of a file, counted from 1."""
-    number = 0
+def read_parquet(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
+    """The rows of a Parquet file."""
     try:
-        with pq.ParquetFile(path) as file:
-            columns = find_columns(file.schema_arrow.names, options)
-            if isinstance(columns, str):
-                yield Reject(name, None, None, columns)
-                return
-            for batch in file.iter_batches(batch_size=BATCH):
-                for row in _rows(batch):
-                    number += 1
-                    yield _case(row, columns, name, number)
-    # A damaged file can make the library raise nearly anything.
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError, OverflowError) as cause:
-        yield Reject(name, None, None, f"is damaged after row {number} ({type(cause).__name__}): export it again")
+        file = pq.ParquetFile(path)
+        names = tuple(file.schema_arrow.names)
+    except _ERRORS:
+        yield Problem(None, "the Parquet file is damaged; export it again")
+        return
+    with file:
+        columns = find_columns(names, options)
+        if isinstance(columns, str):
+            yield Problem(None, columns)
+            return
+        number = 0
+        for number, values in enumerate(_rows(file), start=1):
+            if values is None:
+                yield Problem(None, f"damaged after row {number - 1}; the rows after it were not read")
+            else:
+                yield _row(number, values, columns)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[list[Any]]:
-    values = [column.to_pylist() for column in batch.columns]
-    for row in range(batch.num_rows):
-        yield [column[row] for column in values]
+def _rows(file: pq.ParquetFile) -> Iterator[tuple[Any, ...] | None]:
+    """The values of each row; None, once and last, where no more can be read."""
+    batches = file.iter_batches(_BATCH)
+    while True:
+        try:
+            batch = next(batches, None)
+            values = [_values(column) for column in batch.columns] if batch else []
+        except _ERRORS:
+            yield None
+            return
+        if batch is None:
+            return
+        yield from zip(*values, strict=True)
 
 
-def _case(row: list[Any], columns: Columns, name: str, number: int) -> Case | Reject:
+def _values(column: pa.Array) -> list[Any]:
+    """Texts as bytes: one that is not UTF-8 must spoil its row only, not the batch."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _row(number: int, values: Sequence[Any], columns: Columns) -> Row | Problem:
     try:
-        texts = [_text(value) for value in row]
+        texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     except UnicodeDecodeError:
-        return Reject(name, number, None, "holds bytes that are not UTF-8 text: export it again as text")
-    return columns.case(texts, name, number)
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    return None if value is None else str(value)
+        return Problem(number, "a column holds bytes that are not UTF-8 text; export it as text")
+    if not isinstance(texts[columns.narrative], str | None):
+        case_id = as_text(texts[columns.case_id])
+        return Problem(number, "the narrative is not text; export it as text", case_id)
+    return columns.row(number, [as_text(text) for text in texts])
