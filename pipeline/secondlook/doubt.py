@@ -6,15 +6,19 @@ that never saw the narrative says of it. A doubt is a reason to read, not a corr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
 from rich.progress import Progress
+from sklearn.model_selection import GroupKFold
 
 from secondlook.config import TrainConfig
-from secondlook.prepare import load_prepared
-from secondlook.train import calibrated_out_of_fold
+from secondlook.prepare import Part, load_prepared
+from secondlook.train import out_of_fold_probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +32,20 @@ class Doubt:
     quality: float
 
 
-def find_doubts(config: TrainConfig, split: str = "train", progress: Progress | None = None) -> list[Doubt]:
-    """Every known label of a part of the corpus, the most doubtful first.
+def find_doubts(config: TrainConfig, progress: Progress | None = None) -> list[Doubt]:
+    """Every known label of the whole corpus, the most doubtful first.
+
+    The test part is read too: its labels must be right, and no choice of model is made here.
 
     Raises:
         CodebookError, CorpusError, SplitError, TrainingError: the labels are not fit to train on.
     """
     prepared = load_prepared(config.data)
-    part = prepared.part(split)
-    probabilities = calibrated_out_of_fold(prepared, config, progress)
+    part = _in_folds(prepared.whole())
+    modes = prepared.codebook.mode_ids
+    probabilities = out_of_fold_probabilities(part, modes, config, progress)
     doubts = []
-    for column, mode in enumerate(prepared.codebook.mode_ids):
+    for column, mode in enumerate(modes):
         known = np.flatnonzero(~np.isnan(part.labels[:, column]))
         labels = part.labels[known, column].astype(int)
         p = np.clip(probabilities[known, column], 1e-6, 1 - 1e-6)
@@ -48,3 +55,19 @@ def find_doubts(config: TrainConfig, split: str = "train", progress: Progress | 
             for i, label, chance, q in zip(known, labels, p, quality, strict=True)
         ]
     return sorted(doubts, key=lambda doubt: (doubt.quality, doubt.id, doubt.mode))
+
+
+def write_doubts(path: Path, doubts: Sequence[Doubt]) -> None:
+    """Write a list of doubts as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "mode", "label", "probability", "quality"])
+        writer.writerows([d.id, d.mode, int(d.label), f"{d.probability:.3f}", f"{d.quality:.3f}"] for d in doubts)
+
+
+def _in_folds(part: Part, count: int = 5) -> Part:
+    """The part with folds of its own, by group: those of the split leave out development and test."""
+    folds = np.zeros(len(part))
+    for number, (_, held) in enumerate(GroupKFold(count).split(part.ids, groups=part.groups)):
+        folds[held] = number
+    return replace(part, folds=folds)

@@ -75,6 +75,13 @@ class Prepared:
         rows = self.frame[self.frame["split"] == split]
         if rows.empty:
             raise CorpusError(f"the split has no narratives in its part '{split}'; run 'secondlook labels split'")
+        return self._part(rows)
+
+    def whole(self) -> Part:
+        """All narratives."""
+        return self._part(self.frame)
+
+    def _part(self, rows: pd.DataFrame) -> Part:
         modes = self.codebook.mode_ids
         records = [json.loads(text) for text in rows["annotation"]]
         return Part(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,11 @@ from rich.text import Text
 
 from secondlook.codebook import Codebook
 from secondlook.schema import ScoredCase
+
+if TYPE_CHECKING:
+    from secondlook.agreement import Agreement
+    from secondlook.audit import Check
+    from secondlook.doubt import Doubt
 
 EXCERPT_CHARACTERS = 280
 
@@ -40,6 +45,57 @@ def measures_table(summary: Mapping[str, Any]) -> Table:
         table.add_column(title, justify="right")
     for mode, measures in summary["modes"].items():
         table.add_row(mode, *(_interval(measures[name]) for name in names))
+    return table
+
+
+def audit_table(checks: Sequence[Check]) -> Table:
+    """Every check of an audit, breaches marked."""
+    table = Table(title="Audit of the corpus", title_justify="left", pad_edge=False)
+    for heading in ("", "measured", "limit", ""):
+        table.add_column(heading)
+    for check in checks:
+        name = Text.assemble(check.name, (f"\n{printable(check.detail)}" if check.detail else "", "dim"))
+        table.add_row(name, check.value, check.limit, "holds" if check.holds else Text("BREACH", "bold red"))
+    return table
+
+
+def agreement_table(measured: Sequence[Agreement]) -> Table:
+    """Agreement on every mode."""
+    table = Table(title="Agreement of two annotators, blind", title_justify="left", pad_edge=False)
+    for name in ("mode", "narratives", "positives", "disagreed", "kappa", "alpha", "span F1", "span IoU"):
+        table.add_column(name, justify="left" if name == "mode" else "right")
+    for one in measured:
+        table.add_row(
+            one.mode,
+            str(one.narratives),
+            f"{one.positives[0]} / {one.positives[1]}",
+            str(one.disagreements),
+            _triple(one.kappa),
+            _triple(one.alpha),
+            f"{one.span_f1:.2f}",
+            f"{one.span_iou:.2f}",
+        )
+    return table
+
+
+def topics_table(counted: Sequence[tuple[str, str, int]]) -> Table:
+    """What disagreements were about."""
+    table = Table(title="What the disagreements were about", title_justify="left", pad_edge=False)
+    for name in ("mode", "topic", "how many"):
+        table.add_column(name)
+    for mode, topic, count in counted:
+        table.add_row(mode, printable(topic), str(count))
+    return table
+
+
+def doubts_table(doubts: Sequence[Doubt]) -> Table:
+    """Labels to read again."""
+    table = Table(title="Labels to read again, the most doubtful first", title_justify="left", pad_edge=False)
+    for name in ("narrative", "mode", "label", "model says", "label quality"):
+        table.add_column(name)
+    for one in doubts:
+        given = "positive" if one.label else "negative"
+        table.add_row(printable(one.id), one.mode, given, f"{one.probability:.2f}", f"{one.quality:.2f}")
     return table
 
 
@@ -73,3 +129,7 @@ def _interval(measure: Mapping[str, float | None]) -> str:
     if measure["value"] is None:
         return "not defined"
     return f"{measure['value']:.2f} ({measure['low']:.2f}-{measure['high']:.2f})"
+
+
+def _triple(value: tuple[float, float, float]) -> str:
+    return "not defined" if value[0] != value[0] else f"{value[0]:.2f} ({value[1]:.2f}-{value[2]:.2f})"

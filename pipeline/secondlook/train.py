@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -47,20 +47,10 @@ def train(config: TrainConfig, progress: Progress | None = None) -> Trained:
     part = prepared.part("train")
     modes = prepared.codebook.mode_ids
     _check_teachable(part, modes)
-    folds = sorted(set(part.folds[~np.isnan(part.folds)]))
-    task = progress.add_task("training", total=len(folds) + 1) if progress else None
-
-    out_of_fold = np.full((len(part), len(modes)), np.nan)
-    for fold in folds:
-        held = part.folds == fold
-        model = _fit(part.select(~held), modes, config)
-        out_of_fold[held] = _pooled(model, part.select(held), config)
-        if progress and task is not None:
-            progress.advance(task)
+    step = _steps(progress, "training", len(_fold_numbers(part)) + 1)
+    out_of_fold = _out_of_fold(part, modes, config, step)
     model = _fit(part, modes, config)
-    if progress and task is not None:
-        progress.advance(task)
-
+    step()
     bundle = Bundle(
         codebook=prepared.codebook,
         model=model,
@@ -71,6 +61,42 @@ def train(config: TrainConfig, progress: Progress | None = None) -> Trained:
     save_bundle(bundle, config.bundle)
     development = prepared.part("development")
     return Trained(bundle, prepared, report(predict(bundle, development), config, prepared, "development"))
+
+
+def out_of_fold_probabilities(
+    part: Part, modes: Sequence[str], config: TrainConfig, progress: Progress | None
+) -> Array:
+    """Calibrated probabilities from models that did not see the narrative. *Shape:* ``(narratives, modes)``.
+
+    Raises:
+        TrainingError: a mode that the part cannot teach.
+    """
+    _check_teachable(part, modes)
+    scores = _out_of_fold(part, modes, config, _steps(progress, "reading", len(_fold_numbers(part))))
+    settled = [_settle(mode, scores[:, i], part.labels[:, i], config) for i, mode in enumerate(modes)]
+    return np.column_stack([mode.calibration.probability(scores[:, i]) for i, mode in enumerate(settled)])
+
+
+def _out_of_fold(part: Part, modes: Sequence[str], config: TrainConfig, step: Callable[[], None]) -> Array:
+    """Pooled log-odds of every narrative by the model of the other folds. *Shape:* ``(narratives, modes)``."""
+    scores = np.full((len(part), len(modes)), np.nan)
+    for fold in _fold_numbers(part):
+        held = part.folds == fold
+        scores[held] = _pooled(_fit(part.select(~held), modes, config), part.select(held), config)
+        step()
+    return scores
+
+
+def _fold_numbers(part: Part) -> list[float]:
+    return sorted(set(part.folds[~np.isnan(part.folds)].tolist()))
+
+
+def _steps(progress: Progress | None, name: str, total: int) -> Callable[[], None]:
+    """A function that moves the bar on by one step."""
+    if progress is None:
+        return lambda: None
+    task = progress.add_task(name, total=total)
+    return lambda: progress.advance(task)
 
 
 def _fit(part: Part, modes: Sequence[str], config: TrainConfig) -> LinearEvidenceModel:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import yaml
 
 from secondlook.codebook import Codebook
 from secondlook.corpus import Annotation
@@ -51,6 +55,34 @@ def separated(case: Case, column: str, separator: str) -> list[str]:
         hint = did_you_mean(column, case.metadata)
         raise CorpusError(f"{case.file}: there is no column '{column}'{hint}; it has {', '.join(case.metadata)}")
     return [label.strip() for label in (case.metadata[column] or "").split(separator) if label.strip()]
+
+
+def draft_codebook(path: Path, options: ImportOptions, out: Path) -> list[str]:
+    """Write a codebook with a mode for every label of a column, the most frequent first; returns their ids.
+
+    Raises:
+        CorpusError: there is no such column, no label in it, or a codebook stands there already.
+    """
+    if out.exists():
+        raise CorpusError(f"{out}: there is a codebook already; choose another --out")
+    counts = Counter(
+        label
+        for case in cases(path, options)
+        for label in separated(case, str(options.label_column), options.separator)
+    )
+    modes: dict[str, dict[str, str]] = {}
+    for label, count in counts.most_common():
+        mode_id = re.sub(r"^(?=\d)", "mode_", plain(label))[:60] or "mode"
+        while mode_id in modes:
+            mode_id += "_2"
+        definition = f"TO WRITE: when does '{label}' hold, and when not? ({count} narratives carry it.)"
+        modes[mode_id] = {"id": mode_id, "title": label, "definition": definition, "evidence": "optional"}
+    if not modes:
+        raise CorpusError(f"{path}: the column '{options.label_column}' holds no label")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    book = {"name": path.stem, "version": "0.1", "modes": list(modes.values())}
+    out.write_text(yaml.safe_dump(book, allow_unicode=True, sort_keys=False, width=100), encoding="utf-8")
+    return list(modes)
 
 
 def _listed(case: Case, options: ImportOptions) -> dict[str, bool]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from secondlook.cli.common import ConfigFile, progress_bar, safe
+from secondlook.cli.labels import codebook_app, labels_app
 
 app = typer.Typer(
     help="A second look at how a case was handled: rank case narratives for review, with the evidence.",
@@ -19,12 +17,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-labels_app = typer.Typer(help="The corpus: check it, split it.", no_args_is_help=True)
 app.add_typer(labels_app, name="labels")
-
-ConfigFile = Annotated[Path, typer.Argument(help="A file such as configs/linear.yaml.")]
-CodebookFile = Annotated[Path, typer.Option("--codebook", help="The codebook.")]
-AnnotationsPath = Annotated[Path, typer.Option("--annotations", help="A JSONL file or a folder of them.")]
+app.add_typer(codebook_app, name="codebook")
 
 
 def main() -> None:
@@ -34,7 +28,7 @@ def main() -> None:
     try:
         app()
     except SecondLookError as error:
-        sys.exit(f"secondlook: {_safe(str(error))}")
+        sys.exit(f"secondlook: {safe(str(error))}")
     except KeyboardInterrupt:
         sys.exit("secondlook: stopped; nothing half-written was left behind")
 
@@ -71,7 +65,7 @@ def score(
     choices = load_config(config, ScoreConfig) if config else ScoreConfig()
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(bundle or default_bundle())
-    with _progress() as progress:
+    with progress_bar() as progress:
         run = run_score(inputs, out, loaded, choices, options, overwrite=overwrite, progress=progress)
     terminal = console()
     if show and run.queue:
@@ -106,7 +100,7 @@ def train(config: ConfigFile) -> None:
     from secondlook.train import train as run_train
 
     choices = load_config(config, TrainConfig)
-    with _progress() as progress:
+    with progress_bar() as progress:
         trained = run_train(choices, progress)
     terminal = console()
     terminal.print(measures_table(trained.development.summary))
@@ -130,63 +124,3 @@ def evaluate(
 
     choices = load_config(config, TrainConfig)
     console().print(measures_table(run_evaluate(choices, split).summary))
-
-
-@labels_app.command("check")
-def labels_check(
-    annotations: AnnotationsPath = Path("labels/annotations"),
-    codebook: CodebookFile = Path("labels/codebook.yaml"),
-) -> None:
-    """Name every problem in the annotations: file, line, field, remedy."""
-    from secondlook.codebook import load_codebook
-    from secondlook.corpus import check_annotations, read_annotations
-    from secondlook.splits import straddling_duplicates
-
-    book = load_codebook(codebook)
-    located, problems = read_annotations(annotations)
-    problems += check_annotations(located, book) + straddling_duplicates(located)
-    for problem in problems:
-        typer.echo(_safe(str(problem)))
-    if problems:
-        sys.exit(f"secondlook: {len(problems)} problems in {len(located)} annotations")
-    if not located:
-        sys.exit(f"secondlook: {annotations}: there are no annotations (*.jsonl) here")
-    typer.echo(f"{len(located)} annotations, no problems")
-
-
-@labels_app.command("split")
-def labels_split(config: ConfigFile) -> None:
-    """Divide the corpus by group into train, development and test, and store that."""
-    from secondlook.codebook import load_codebook
-    from secondlook.config import SplitConfig, load_config
-    from secondlook.corpus import load_corpus
-    from secondlook.splits import make_split, write_split
-
-    choices = load_config(config, SplitConfig)
-    corpus = load_corpus(choices.data.annotations, load_codebook(choices.data.codebook))
-    assignments = make_split(corpus, choices)
-    write_split(choices.data.splits, assignments)
-    for part in ("train", "development", "test"):
-        typer.echo(f"{part}: {sum(place.split == part for place in assignments)} narratives")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on standard error; silent where that is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    terminal = Console(stderr=True)
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
-        yield progress
-
-
-def _safe(message: str) -> str:
-    """A message without control characters: file names and ids come from outside."""
-    return "".join(c if c == "\n" or c.isprintable() else "·" for c in message)
