@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
+from threadpoolctl import threadpool_limits
 
 from secondlook.codebook import Codebook, Mode
 from secondlook.config import DataConfig, Strict
@@ -217,7 +218,9 @@ def _auc(features: pd.DataFrame, labels: NDArray[np.float64], groups: NDArray[np
         ),
     )
     folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    predicted = cross_val_predict(model, features, labels, groups=groups, cv=folding, method="predict_proba")
+    # A thousand rows are too few to share between threads.
+    with threadpool_limits(limits=1):
+        predicted = cross_val_predict(model, features, labels, groups=groups, cv=folding, method="predict_proba")
     return float(roc_auc_score(labels, predicted[:, 1]))
 
 

@@ -26,7 +26,7 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
     for case in cases(path, options):
         place = f"{case.file}, row {case.row}"
         labels = _listed(case, options) if options.label_column else _columns(case, codebook, place)
-        group = case.metadata.get(options.group_column) if options.group_column else None
+        group = case.metadata.get(options.group_column or "group")
         yield Marked(place, case.case_id, case.narrative, labels, group=group)
 
 

@@ -1,0 +1,327 @@
+"""Each format, in and out, on files as the tools themselves write them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secondlook.codebook import Codebook, Mode, load_codebook
+from secondlook.corpus import Annotation, EvidenceSpan, Source
+from secondlook.errors import CorpusError
+from secondlook.interchange import FORMATS, ImportOptions, export_annotations, import_annotations
+from secondlook.interchange.hub import from_dataset, to_dataset
+from secondlook.interchange.marks import Mark, place_mark, to_utf16
+from secondlook.interchange.table import draft_codebook
+from secondlook.schema import Span
+
+BOOK = Codebook(
+    name="b",
+    version="1",
+    modes=(
+        Mode(id="told_suspect", title="Told the suspect", definition="d", evidence="optional"),
+        Mode(id="nobody_went", title="Nobody went", definition="d", evidence="optional"),
+    ),
+)
+TEXT = "😀 He rang. The clerk told him, “she came”. Nobody went. 👩‍👩‍👧 Nobody went there."
+TOLD = Span(TEXT.index("The clerk"), TEXT.index(" Nobody went."))
+WENT = Span(TEXT.index("Nobody went there"), len(TEXT))
+
+
+def _annotation(**changes: Any) -> Annotation:
+    values: dict[str, Any] = {
+        "id": "n1",
+        "narrative": TEXT,
+        "labels": {"told_suspect": True, "nobody_went": True},
+        "evidence": (
+            EvidenceSpan(mode="told_suspect", start=TOLD.start, end=TOLD.end, text=TEXT[slice(*TOLD)]),
+            EvidenceSpan(mode="nobody_went", start=WENT.start, end=WENT.end, text=TEXT[slice(*WENT)]),
+        ),
+        "group": "g1",
+        "source": Source(kind="own"),
+        "annotator": "imported",
+    }
+    return Annotation(**(values | changes))
+
+
+CORPUS = [
+    _annotation(),
+    _annotation(
+        id="n2", narrative="It rained, and the file was read.", labels=dict.fromkeys(BOOK.mode_ids, False), evidence=()
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_what_goes_out_comes_back(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / {"datasets": "folder", "table": "t.csv", "docbin": "d.spacy"}.get(kind, "t.json")
+    export_annotations(CORPUS, path, kind, BOOK)
+    back = import_annotations(path, kind, BOOK)
+    assert back.notes == []
+    assert [item.id for item in back.annotations] == ["n1", "n2"]
+    for item, original in zip(back.annotations, CORPUS, strict=True):
+        assert item.narrative == original.narrative
+        assert item.labels == original.labels
+        assert item.group == original.group
+        if kind != "table":
+            assert {(e.mode, e.text) for e in item.evidence} == {(e.mode, e.text) for e in original.evidence}
+
+
+def _write(path: Path, data: Any) -> Path:
+    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+    return path
+
+
+def test_label_studio_export_with_utf16_offsets(tmp_path: Path) -> None:
+    """As Label Studio's JSON export writes a task: annotations with results, predictions beside them."""
+    start, end = to_utf16(TEXT, TOLD)
+    assert (start, end) != tuple(TOLD)
+    task = {
+        "id": 42,
+        "data": {"text": TEXT, "ref": "x"},
+        "annotations": [
+            {"id": 1, "was_cancelled": True, "result": []},
+            {
+                "id": 2,
+                "completed_by": {"id": 7, "email": "a@example.org"},
+                "was_cancelled": False,
+                "ground_truth": False,
+                "lead_time": 12.3,
+                "result": [
+                    {
+                        "id": "a1",
+                        "from_name": "label",
+                        "to_name": "text",
+                        "type": "labels",
+                        "origin": "manual",
+                        "value": {
+                            "start": start,
+                            "end": end,
+                            "text": TEXT[slice(*TOLD)],
+                            "labels": ["Told the suspect"],
+                        },
+                    },
+                    {
+                        "id": "a2",
+                        "from_name": "c",
+                        "to_name": "text",
+                        "type": "choices",
+                        "value": {"choices": ["nobody_went"]},
+                    },
+                ],
+            },
+        ],
+        "predictions": [
+            {
+                "model_version": "m1",
+                "score": 0.9,
+                "result": [{"value": {"start": 0, "end": 4, "labels": ["nobody_went"]}}],
+            }
+        ],
+    }
+    unlabelled = {"id": 43, "data": {"text": "Nothing yet."}, "annotations": [], "predictions": []}
+    back = import_annotations(_write(tmp_path / "e.json", [task, unlabelled]), "label-studio", BOOK)
+    assert len(back.annotations) == 1
+    item = back.annotations[0]
+    assert (item.id, item.annotator) == ("42", "label-studio-7")
+    assert item.labels == {"told_suspect": True, "nobody_went": True}
+    assert [(e.mode, e.span) for e in item.evidence] == [("told_suspect", TOLD)]
+    assert back.notes == []
+
+
+def test_label_studio_offsets_in_code_points_are_mended_by_their_text(tmp_path: Path) -> None:
+    value = {"start": TOLD.start, "end": TOLD.end, "text": TEXT[slice(*TOLD)], "labels": ["told_suspect"]}
+    task = {
+        "id": 1,
+        "data": {"text": TEXT},
+        "annotations": [{"result": [{"type": "labels", "to_name": "text", "value": value}]}],
+    }
+    back = import_annotations(_write(tmp_path / "e.json", [task]), "label-studio", BOOK)
+    assert back.annotations[0].evidence[0].span == TOLD
+    assert "code points" in back.notes[0]
+
+
+def test_the_labelling_configuration_fits_what_is_written(tmp_path: Path) -> None:
+    export_annotations(CORPUS, tmp_path / "t.json", "label-studio", BOOK)
+    root = ElementTree.parse(tmp_path / "t.xml").getroot()
+    assert {label.get("value") for label in root.iter("Label")} == set(BOOK.mode_ids)
+    names = {node.get("name") for node in root if node.get("name")}
+    for task in json.loads((tmp_path / "t.json").read_text(encoding="utf-8")):
+        for region in task["annotations"][0]["result"]:
+            assert {region["from_name"], region["to_name"]} <= names
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"id": 5, "text": TEXT, "label": [[TOLD.start, TOLD.end, "told_suspect"]]},
+        {"id": 5, "data": TEXT, "label": [[TOLD.start, TOLD.end, "Told the suspect"]]},
+        {"id": 5, "text": TEXT, "labels": [[TOLD.start, TOLD.end, "told_suspect"]], "meta": {}},
+        {
+            "id": 5,
+            "text": TEXT,
+            "relations": [],
+            "entities": [{"id": 1, "label": "told_suspect", "start_offset": TOLD.start, "end_offset": TOLD.end}],
+        },
+    ],
+)
+def test_doccano_spans_of_every_version(tmp_path: Path, line: dict[str, Any]) -> None:
+    back = import_annotations(_write(tmp_path / "e.jsonl", json.dumps(line) + "\n"), "doccano", BOOK)
+    assert [(e.mode, e.span) for e in back.annotations[0].evidence] == [("told_suspect", TOLD)]
+    assert back.annotations[0].labels == {"told_suspect": True, "nobody_went": False}
+
+
+@pytest.mark.parametrize("label", [["nobody_went"], "nobody_went", ["NOBODY WENT"]])
+def test_doccano_classification(tmp_path: Path, label: Any) -> None:
+    back = import_annotations(_write(tmp_path / "e.jsonl", json.dumps({"text": TEXT, "label": label})), "doccano", BOOK)
+    assert back.annotations[0].labels == {"told_suspect": False, "nobody_went": True}
+
+
+def test_prodigy_spans_choices_and_binary_answers(tmp_path: Path) -> None:
+    lines = [
+        {
+            "text": TEXT,
+            "_input_hash": 11,
+            "_task_hash": 12,
+            "tokens": [],
+            "_session_id": "db-ann",
+            "answer": "accept",
+            "spans": [
+                {"start": TOLD.start, "end": TOLD.end, "token_start": 4, "token_end": 9, "label": "told_suspect"}
+            ],
+        },
+        {
+            "text": "A choice.",
+            "_input_hash": 21,
+            "options": [{"id": "nobody_went"}],
+            "accept": ["nobody_went"],
+            "answer": "accept",
+        },
+        {"text": "A binary no.", "_input_hash": 31, "label": "nobody_went", "answer": "reject"},
+        {"text": "Passed over.", "_input_hash": 41, "answer": "ignore"},
+    ]
+    path = _write(tmp_path / "e.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    back = {
+        item.id: item for item in import_annotations(path, "prodigy", BOOK, ImportOptions(complete=False)).annotations
+    }
+    assert set(back) == {"11", "21", "31"}
+    assert back["11"].evidence[0].span == TOLD
+    assert back["11"].annotator == "db-ann"
+    assert back["21"].labels == {"nobody_went": True}
+    assert back["31"].labels == {"nobody_went": False}
+
+
+def test_docbin_as_spacy_writes_it(tmp_path: Path) -> None:
+    spacy = pytest.importorskip("spacy", reason="spaCy is not installed")
+    from spacy.tokens import DocBin
+
+    nlp = spacy.blank("en")
+    doc = nlp(TEXT)
+    doc.ents = [doc.char_span(*TOLD, label="told_suspect", alignment_mode="expand")]
+    doc.cats = {"nobody_went": 0.9}
+    DocBin(docs=[doc]).to_disk(tmp_path / "d.spacy")
+    item = import_annotations(tmp_path / "d.spacy", "docbin", BOOK).annotations[0]
+    assert item.narrative == TEXT
+    assert item.labels == {"told_suspect": True, "nobody_went": True}
+    assert item.evidence[0].text == TEXT[slice(*TOLD)]
+    with pytest.raises(CorpusError, match="not a spaCy DocBin"):
+        import_annotations(_write(tmp_path / "bad.spacy", "no"), "docbin", BOOK)
+
+
+def test_datasets_in_and_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    partial = _annotation(
+        id="n3", narrative="Only one mode was judged here.", labels={"nobody_went": False}, evidence=()
+    )
+    dataset = to_dataset([*CORPUS, partial], BOOK)
+    assert dataset[2]["told_suspect"] is None
+    assert next(from_dataset(dataset, BOOK)).text == TEXT
+    dataset.to_parquet(str(tmp_path / "d/train.parquet"))
+    back = import_annotations(tmp_path / "d", "datasets", BOOK, ImportOptions(complete=False))
+    assert back.annotations[2].labels == {"nobody_went": False}
+    names = datasets.Features(
+        {"text": datasets.Value("string"), "labels": datasets.List(datasets.ClassLabel(names=list(BOOK.mode_ids)))}
+    )
+    classed = datasets.Dataset.from_list([{"text": "x y", "labels": [1]}], features=names)
+    assert next(from_dataset(classed, BOOK)).labels == {"nobody_went": True}
+
+
+def test_tables_with_a_column_a_label_or_one_of_labels(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ["ref", "text", "Told the suspect", "nobody_went", "kinds"],
+                ["1", "One.", "yes", "", "nobody went; told_suspect"],
+                ["2", "Two.", "0", "x", ""],
+            ]
+        )
+    columns = ImportOptions(complete=False, id_column="ref", narrative_column="text")
+    back = import_annotations(path, "table", BOOK, columns).annotations
+    assert [item.labels for item in back] == [{"told_suspect": True}, {"told_suspect": False, "nobody_went": True}]
+    listed = ImportOptions(id_column="ref", narrative_column="text", label_column="kinds")
+    back = import_annotations(path, "table", BOOK, listed).annotations
+    assert [item.labels for item in back] == [dict.fromkeys(BOOK.mode_ids, True), dict.fromkeys(BOOK.mode_ids, False)]
+
+
+def test_a_codebook_is_drafted_from_a_label_column(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("case_id,narrative,kind\n1,One.,Use of force\n2,Two.,Use of force|1st delay\n3,Three.,\n")
+    options = ImportOptions(label_column="kind", separator="|")
+    assert draft_codebook(path, options, tmp_path / "book.yaml") == ["use_of_force", "mode_1st_delay"]
+    book = load_codebook(tmp_path / "book.yaml")
+    back = import_annotations(path, "table", book, options).annotations
+    assert [sum(item.labels.values()) for item in back] == [1, 2, 0]
+    with pytest.raises(CorpusError, match="already"):
+        draft_codebook(path, options, tmp_path / "book.yaml")
+    with pytest.raises(CorpusError, match="did you mean 'kind'"):
+        draft_codebook(path, ImportOptions(label_column="kin"), tmp_path / "other.yaml")
+
+
+def test_what_does_not_fit_is_left_out_with_a_note(tmp_path: Path) -> None:
+    lines = [
+        {
+            "text": TEXT,
+            "spans": [{"start": 0, "end": 5, "label": "told_suspect", "text": "not there"}],
+            "_input_hash": 1,
+        },
+        {"text": TEXT, "spans": [{"start": 900, "end": 950, "label": "told_suspect"}], "_input_hash": 2},
+        {"text": "Fine.", "accept": ["told_suspekt"], "_input_hash": 3},
+        {"text": "Twice.", "_input_hash": 3},
+        {"text": "  ", "_input_hash": 4},
+    ]
+    path = _write(tmp_path / "e.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    back = import_annotations(path, "prodigy", BOOK)
+    assert [item.id for item in back.annotations] == ["1", "2", "3"]
+    assert not any(item.evidence for item in back.annotations)
+    assert len(back.notes) == 5
+    assert "did you mean 'told_suspect'" in back.notes[2]
+    assert all("e.jsonl, line" in note for note in back.notes)
+
+
+@pytest.mark.parametrize("kind", ["label-studio", "doccano", "prodigy", "table"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "[1]", '{"a": 1}', "5", "a,b\n1,2\n"])
+def test_another_kind_of_file_is_refused_in_plain_words(tmp_path: Path, kind: str, content: str) -> None:
+    with pytest.raises(CorpusError):
+        import_annotations(_write(tmp_path / "e.csv", content), kind, BOOK)
+
+
+def test_an_unknown_format_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="did you mean 'doccano'"):
+        import_annotations(_write(tmp_path / "x", ""), "docano", BOOK)
+
+
+@given(st.text(alphabet="ab 😀é👩‍👧\u202e", min_size=1, max_size=40), st.data())
+def test_utf16_offsets_always_find_their_way_back(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text) - 1))
+    span = Span(start, data.draw(st.integers(start + 1, len(text))))
+    units = to_utf16(text, span)
+    placed = place_mark(text, Mark("m", units.start, units.end, text[slice(*span)], utf16=True))
+    assert placed == (span, "")
