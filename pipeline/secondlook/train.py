@@ -64,7 +64,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> Trained:
 
 
 def out_of_fold_probabilities(
-    part: Part, modes: Sequence[str], config: TrainConfig, progress: Progress | None
+    part: Part, modes: Sequence[str], config: TrainConfig, progress: Progress | None = None
 ) -> Array:
     """Calibrated probabilities from models that did not see the narrative. *Shape:* ``(narratives, modes)``.
 
