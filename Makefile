@@ -10,13 +10,14 @@ demo: .venv/.installed-base
 
 test: .venv/.installed-dev lint
 	$(BIN)/secondlook labels check
+	$(BIN)/secondlook labels audit
 	$(BIN)/pytest --numprocesses 2
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache | tail --lines 8
+	$(BIN)/lint-imports --no-cache
 
 # The whole pipeline: prepare, train, evaluate, score. `dvc repro` in an activated environment does the same.
 repro: .venv/.installed-dev
