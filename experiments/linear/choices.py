@@ -32,10 +32,10 @@ CHOICES: dict[str, dict[str, Any]] = {
     "pooling: log-sum-exp, sharpness 2": {"pooling": {"kind": "logsumexp", "sharpness": 2.0}},
     "pooling: log-sum-exp, sharpness 4": {"pooling": {"kind": "logsumexp", "sharpness": 4.0}},
     "no context": {"model": {"context_passages": 0}},
-    "two passages of context": {"model": {"context_passages": 2}},
-    "C = 1": {"model": {"inverse_regularisation": 1.0}},
+    "one passage of context": {"model": {"context_passages": 1}},
     "C = 3": {"model": {"inverse_regularisation": 3.0}},
-    "C = 30": {"model": {"inverse_regularisation": 30.0}},
+    "C = 10": {"model": {"inverse_regularisation": 10.0}},
+    "C = 100": {"model": {"inverse_regularisation": 100.0}},
     "words only, one to three": {"model": {"word_ngrams": [1, 3]}},
     "characters three to six": {"model": {"character_ngrams": [3, 6]}},
 }

@@ -42,7 +42,7 @@ def measures_table(summary: Mapping[str, Any]) -> Table:
     table.add_column("mode", no_wrap=True)
     names = {"average_precision": "average precision", "f1": "F1", "evidence_precision_at_1": "evidence P@1"}
     for title in names.values():
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for mode, measures in summary["modes"].items():
         table.add_row(mode, *(_interval(measures[name]) for name in names))
     return table
@@ -60,21 +60,14 @@ def audit_table(checks: Sequence[Check]) -> Table:
 
 
 def agreement_table(measured: Sequence[Agreement]) -> Table:
-    """Agreement on every mode."""
-    table = Table(title="Agreement of two annotators, blind", title_justify="left", pad_edge=False)
-    for name in ("mode", "narratives", "positives", "disagreed", "kappa", "alpha", "span F1", "span IoU"):
-        table.add_column(name, justify="left" if name == "mode" else "right")
+    """Agreement on every mode; spans are compared where both found the mode."""
+    title = f"Two annotators, blind, on {measured[0].narratives} narratives"
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    for heading in ("mode", "differ", "kappa", "alpha", "span F1", "IoU"):
+        table.add_column(heading, justify="left" if heading == "mode" else "right", no_wrap=True)
     for one in measured:
-        table.add_row(
-            one.mode,
-            str(one.narratives),
-            f"{one.positives[0]} / {one.positives[1]}",
-            str(one.disagreements),
-            _triple(one.kappa),
-            _triple(one.alpha),
-            f"{one.span_f1:.2f}",
-            f"{one.span_iou:.2f}",
-        )
+        statistics = (_triple(one.kappa), _triple(one.alpha), f"{one.span_f1:.2f}", f"{one.span_iou:.2f}")
+        table.add_row(one.mode, str(one.disagreements), *statistics)
     return table
 
 
@@ -132,4 +125,5 @@ def _interval(measure: Mapping[str, float | None]) -> str:
 
 
 def _triple(value: tuple[float, float, float]) -> str:
-    return "not defined" if value[0] != value[0] else f"{value[0]:.2f} ({value[1]:.2f}-{value[2]:.2f})"
+    """A value with its interval, narrow enough for six columns."""
+    return "not defined" if value[0] != value[0] else f"{value[0]:.2f} {value[1]:.2f}-{value[2]:.2f}"

@@ -71,9 +71,10 @@ def score(
     if show and run.queue:
         terminal.print(queue_table(run.queue[:show], loaded.codebook))
     counts = run.manifest["counts"]
-    terminal.print(f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected")
+    unread = f"; {counts['files_rejected']} files or sheets not read" if counts["files_rejected"] else ""
+    terminal.print(f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected{unread}")
     if run.rejects:
-        terminal.print(f"{len(run.rejects)} reasons in {out / 'rejects.csv'}")
+        terminal.print(f"What was not scored, and why: {out / 'rejects.csv'}", soft_wrap=True)
     terminal.print(f"Read the queue: {out / 'queue.html'}", soft_wrap=True)
     if not run.queue:
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
