@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +39,13 @@ def measures_table(summary: Mapping[str, Any]) -> Table:
     """The chief measures of every mode with their intervals."""
     on = summary["measured_on"]
     title = f"{on['split']}: {on['narratives']} narratives in {on['groups']} groups ({on['nature']})"
-    table = Table(title=title, caption=f"in brackets: {summary['interval']}", title_justify="left", pad_edge=False)
+    table = Table(
+        title=title,
+        caption=f"in brackets: {summary['interval']}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("mode", no_wrap=True)
     names = {"average_precision": "average precision", "f1": "F1", "evidence_precision_at_1": "evidence P@1"}
     for title in names.values():
@@ -50,7 +57,7 @@ def measures_table(summary: Mapping[str, Any]) -> Table:
 
 def audit_table(checks: Sequence[Check]) -> Table:
     """Every check of an audit, breaches marked."""
-    table = Table(title="Audit of the corpus", title_justify="left", pad_edge=False)
+    table = Table(title="Audit of the corpus", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("", "measured", "limit", ""):
         table.add_column(heading)
     for check in checks:
@@ -62,7 +69,7 @@ def audit_table(checks: Sequence[Check]) -> Table:
 def agreement_table(measured: Sequence[Agreement]) -> Table:
     """Agreement on every mode; spans are compared where both found the mode."""
     title = f"Two annotators, blind, on {measured[0].narratives} narratives"
-    table = Table(title=title, title_justify="left", pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("mode", "differ", "kappa", "alpha", "span F1", "IoU"):
         table.add_column(heading, justify="left" if heading == "mode" else "right", no_wrap=True)
     for one in measured:
@@ -73,7 +80,7 @@ def agreement_table(measured: Sequence[Agreement]) -> Table:
 
 def topics_table(counted: Sequence[tuple[str, str, int]]) -> Table:
     """What disagreements were about."""
-    table = Table(title="What the disagreements were about", title_justify="left", pad_edge=False)
+    table = Table(title="What the disagreements were about", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("mode", "topic", "how many"):
         table.add_column(name)
     for mode, topic, count in counted:
@@ -83,7 +90,9 @@ def topics_table(counted: Sequence[tuple[str, str, int]]) -> Table:
 
 def doubts_table(doubts: Sequence[Doubt]) -> Table:
     """Labels to read again."""
-    table = Table(title="Labels to read again, the most doubtful first", title_justify="left", pad_edge=False)
+    table = Table(
+        title="Labels to read again, the most doubtful first", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name in ("narrative", "mode", "label", "model says", "label quality"):
         table.add_column(name)
     for one in doubts:
@@ -99,8 +108,9 @@ def printable(text: str) -> str:
 
 
 def console() -> Console:
-    """Standard output; plain where it is not a terminal."""
-    return Console(highlight=False, markup=False)
+    """Standard output; plain, and wide enough for our tables, where it is not a terminal."""
+    plain = Console(highlight=False, markup=False)
+    return plain if plain.is_terminal else Console(highlight=False, markup=False, width=max(plain.width, 100))
 
 
 def _reasons(item: ScoredCase, codebook: Codebook) -> list[Text]:

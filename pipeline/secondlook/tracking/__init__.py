@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -46,6 +47,13 @@ def _log_model(config: TrainConfig, settings: TrackingConfig) -> None:
 
     There is no input example: it would be a narrative in the tracking store.
     """
+    with warnings.catch_warnings():
+        # MLflow asks for the input example that is left out on purpose, and for type hints that it cannot use.
+        warnings.filterwarnings("ignore", message=".*(input example|type hint).*", category=UserWarning)
+        _log_pyfunc(config, settings)
+
+
+def _log_pyfunc(config: TrainConfig, settings: TrackingConfig) -> None:
     mlflow.pyfunc.log_model(
         name="model",
         python_model=str(_MODEL_CODE),
