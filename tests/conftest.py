@@ -65,8 +65,8 @@ def write_tiny_corpus() -> Callable[[Path], TrainConfig]:
         data = DataConfig(
             codebook=root / "labels/codebook.yaml",
             annotations=root / "labels/annotations",
-            second=root / "labels/annotations/second",
             adjudications=root / "labels/adjudications",
+            nature="made for tests, not field data",
             splits=root / "labels/splits.csv",
             prepared=root / "labels/prepared",
         )

@@ -18,7 +18,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from secondlook.config import BootstrapConfig
 from secondlook.corpus import Adjudication, Annotation
-from secondlook.schema import Span
+from secondlook.schema import Span, intersection_over_union
 
 Labels = NDArray[np.int64]
 
@@ -69,7 +69,7 @@ def _on_mode(
         kappa=_with_interval(_kappa, labels, groups, bootstrap),
         alpha=_with_interval(_alpha, labels, groups, bootstrap),
         span_f1=float(np.mean([_span_f1(*pair) for pair in spans])) if spans else float("nan"),
-        span_iou=float(np.mean([_iou(*pair) for pair in spans])) if spans else float("nan"),
+        span_iou=float(np.mean([intersection_over_union(*pair) for pair in spans])) if spans else float("nan"),
     )
 
 
@@ -114,9 +114,3 @@ def _span_f1(one: Sequence[Span], other: Sequence[Span]) -> float:
 
 def _match(one: Span, other: Span) -> bool:
     return one.overlap(other) >= 0.5 * min(one.end - one.start, other.end - other.start)
-
-
-def _iou(one: Sequence[Span], other: Sequence[Span]) -> float:
-    a = {point for span in one for point in range(*span)}
-    b = {point for span in other for point in range(*span)}
-    return len(a & b) / len(a | b) if a | b else 0.0

@@ -57,7 +57,6 @@ class AuditConfig(Strict):
     phrase_share: Share = 1.0
     without_cues: Share = 0.0
     lexical_diversity: Share = 0.0
-    near_duplicate_similarity: Share = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def audit(annotations: Sequence[Annotation], codebook: Codebook, config: AuditCo
     checks = [*_size(annotations, codebook, config), *_lengths(annotations, config)]
     checks += _wording(annotations, codebook, config)
     checks += _style(annotations, codebook, config)
-    pairs = near_duplicates([item.narrative for item in annotations], config.near_duplicate_similarity)
+    pairs = near_duplicates([item.narrative for item in annotations], config.data.near_duplicate_similarity)
     straddling = [
         f"{annotations[i].id}~{annotations[j].id}" for i, j, _ in pairs if annotations[i].group != annotations[j].group
     ]
@@ -150,7 +149,7 @@ def _wording(annotations: Sequence[Annotation], codebook: Codebook, config: Audi
 
 def _style(annotations: Sequence[Annotation], codebook: Codebook, config: AuditConfig) -> Iterator[Check]:
     """The best AUC that a classifier reaches on each kind of style alone, by grouped cross-validation."""
-    groups = np.array(resolve_groups(annotations, config.near_duplicate_similarity))
+    groups = np.array(resolve_groups(annotations, config.data.near_duplicate_similarity))
     features = _style_features(annotations)
     for mode in codebook.mode_ids:
         labels = np.array([item.labels.get(mode, np.nan) for item in annotations], dtype=float)

@@ -54,13 +54,14 @@ class LinearEvidenceModel:
         self._vectorisers = dict(vectorisers)
         self._coefficients = coefficients
         self._intercepts = intercepts
-        self._known = {term for term in self._vectorisers["words"].vocabulary_ if " " not in term}
+        self._known = {word for term in self._vectorisers["words"].vocabulary_ for word in term.split()}
         self._tokens = CountVectorizer().build_analyzer()
 
     @classmethod
     def fit(
         cls,
         narratives: Sequence[str],
+        groups: Sequence[str],
         passages: Sequence[Sequence[Span]],
         targets: Sequence[Targets],
         modes: Sequence[str],
@@ -71,13 +72,16 @@ class LinearEvidenceModel:
 
         Args:
             narratives: the texts.
+            groups: their groups. A term enters the vocabulary if enough groups have it: a name that
+                recurs in the narratives of one case is nobody's business.
             passages: their passages, a list for each narrative.
             targets: for each narrative 1, 0 or NaN (unknown, left out). *Shape:* ``(passages, modes)``.
             seed: for the solver.
         """
         blocks = _blocks(narratives, passages, config)
+        documents = _by_group(narratives, groups)
         vectorisers = {
-            name: _fit_vectoriser(name, blocks["words"] if name == "context" else texts, narratives, config)
+            name: _fit_vectoriser(name, blocks["words"] if name == "context" else texts, documents, config)
             for name, texts in blocks.items()
         }
         features = hstack([vectorisers[name].transform(texts) for name, texts in blocks.items()], format="csr")
@@ -154,17 +158,25 @@ def _vectoriser(name: str, config: LinearModelConfig, vocabulary: Mapping[str, i
 
 
 def _fit_vectoriser(
-    name: str, texts: Sequence[str], narratives: Sequence[str], config: LinearModelConfig
+    name: str, texts: Sequence[str], documents: Sequence[str], config: LinearModelConfig
 ) -> TfidfVectorizer:
-    """Terms that occur in enough narratives (not passages: a name may recur in one case), weighted by passage."""
+    """Terms that occur in enough documents, weighted by how many passages have them."""
     counter = CountVectorizer(
         analyzer="char_wb" if name == "characters" else "word",
         ngram_range=config.character_ngrams if name == "characters" else config.word_ngrams,
-        min_df=min(config.minimum_narratives, len(narratives)),
+        min_df=min(config.minimum_groups, len(documents)),
         max_features=config.maximum_features,
     )
-    counter.fit([normalise(narrative) for narrative in narratives])
+    counter.fit(documents)
     return _vectoriser(name, config, counter.vocabulary_).fit(texts)
+
+
+def _by_group(narratives: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """One document a group, for counting."""
+    together: dict[str, list[str]] = {}
+    for narrative, group in zip(narratives, groups, strict=True):
+        together.setdefault(group, []).append(normalise(narrative))
+    return ["\n".join(texts) for texts in together.values()]
 
 
 def _fit_mode(

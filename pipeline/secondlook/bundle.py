@@ -33,10 +33,12 @@ from secondlook.calibration import Calibration, OperatingPoint
 from secondlook.codebook import Codebook, load_codebook
 from secondlook.config import LinearModelConfig, PoolingConfig, Strict
 from secondlook.errors import BundleError, DigestError
-from secondlook.storage import whole_folder
+from secondlook.storage import MANIFEST, whole_folder
 
-FORMAT = "secondlook-bundle/1"
-MANIFEST = "manifest.json"
+KIND = "secondlook-bundle"
+FORMAT = f"{KIND}/1"
+_DIGESTED = frozenset({"codebook.yaml", "vocabulary.json", "weights.safetensors", "calibration.json"})
+_NAMES = _DIGESTED | {MANIFEST, "metrics.json", "README.md", "plots"}
 
 
 class ModeCalibration(Strict):
@@ -98,7 +100,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         BundleError: the folder cannot be written (a full disk, say); the earlier bundle is intact.
     """
     try:
-        with whole_folder(folder, MANIFEST) as fresh:
+        with whole_folder(folder, KIND, _NAMES) as fresh:
             for name, content in _files(bundle).items():
                 (fresh / name).write_bytes(content)
     except FileExistsError as cause:
@@ -171,6 +173,8 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: is not a manifest ({cause.error_count()} fields do not fit)") from None
     if unsafe := [name for name in manifest.files if Path(name).name != name]:
         raise BundleError(f"{path}: names files outside the bundle: {', '.join(unsafe)}")
+    if missing := sorted(_DIGESTED - manifest.files.keys()):
+        raise BundleError(f"{path}: gives no digest of {', '.join(missing)}; train or fetch the bundle again")
     return manifest
 
 

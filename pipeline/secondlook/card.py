@@ -30,4 +30,6 @@ def interval(measure: dict[str, float | None]) -> str:
     """
     if measure["value"] is None:
         return "not defined"
+    if measure["low"] is None:
+        return f"{measure['value']:.2f} (no interval)"
     return f"{measure['value']:.2f} ({measure['low']:.2f} to {measure['high']:.2f})"

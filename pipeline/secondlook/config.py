@@ -22,14 +22,19 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    """Where the corpus lies, and where what is prepared from it goes."""
+    """Where the corpus lies, where what is prepared from it goes, and what it is.
+
+    Narratives as similar as ``near_duplicate_similarity`` stand on one side of a split. ``nature`` is said
+    wherever a figure stands: written or real cases, from where.
+    """
 
     codebook: Path = Path("labels/codebook.yaml")
     annotations: Path = Path("labels/annotations")
-    second: Path = Path("labels/annotations/second")
     adjudications: Path = Path("labels/adjudications")
     splits: Path = Path("labels/splits.csv")
     prepared: Path = Path("labels/prepared")
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.5
+    nature: str = "narratives whose nature the configuration does not state"
 
 
 class SplitConfig(Strict):
@@ -41,7 +46,6 @@ class SplitConfig(Strict):
     development: Annotated[float, Field(gt=0, lt=1)] = 0.1
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     test_annotators: tuple[str, ...] = ()
-    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class LinearModelConfig(Strict):
@@ -50,7 +54,7 @@ class LinearModelConfig(Strict):
     kind: Literal["linear"] = "linear"
     word_ngrams: tuple[int, int] = (1, 2)
     character_ngrams: tuple[int, int] = (3, 5)
-    minimum_narratives: Annotated[int, Field(ge=1)] = 2
+    minimum_groups: Annotated[int, Field(ge=1)] = 2
     maximum_features: Annotated[int, Field(ge=10)] = 40_000
     context_passages: Annotated[int, Field(ge=0, le=5)] = 1
     inverse_regularisation: Annotated[float, Field(gt=0)] = 10.0
@@ -117,7 +121,7 @@ class ScoreConfig(Strict):
     evidence_minimum_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     page_cases: Annotated[int, Field(ge=1)] = 500
     page_narrative_characters: Annotated[int, Field(ge=1000)] = 20_000
-    max_characters: Annotated[int, Field(ge=1)] = 10_000_000
+    max_characters: Annotated[int, Field(ge=1, le=1_000_000_000)] = 10_000_000
     minimum_known_words: Annotated[float, Field(ge=0, le=1)] = 0.15
 
 
@@ -140,6 +144,8 @@ def load_yaml(path: Path, error: type[Exception] = ConfigError) -> Any:
         mark = getattr(cause, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         raise error(f"{path}, {place}: not valid YAML: {getattr(cause, 'problem', cause)}") from None
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{path}: holds a value that cannot be read ({str(cause)[:80]})") from None
 
 
 def load_config(path: Path, kind: type[Config]) -> Config:
@@ -148,7 +154,8 @@ def load_config(path: Path, kind: type[Config]) -> Config:
     Raises:
         ConfigError: names the file, the key and what would fit.
     """
-    return parse(path, load_yaml(path) or {}, kind, ConfigError)
+    data = load_yaml(path)
+    return parse(path, {} if data is None else data, kind, ConfigError)
 
 
 def parse(path: Path, data: Any, kind: type[Config], error: type[Exception]) -> Config:

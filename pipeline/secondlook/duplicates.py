@@ -9,29 +9,38 @@ from datasketch import MinHash, MinHashLSH
 from secondlook.text import words
 
 SHINGLE_WORDS = 4
+SHORTEST_WORDS = 8
 PERMUTATIONS = 128
+PROPOSED_FROM = 0.6
 
 
 def near_duplicates(texts: Sequence[str], similarity: float = 0.5) -> Iterator[tuple[int, int, float]]:
-    """Pairs of texts whose shingles overlap: ``(i, j, estimated Jaccard similarity)``, i < j, in order.
+    """Pairs of texts whose shingles overlap: ``(i, j, Jaccard similarity)``, i < j, in order.
+
+    MinHash proposes pairs well below the similarity asked for, since it misses some near its own
+    threshold; the similarity itself is then computed exactly.
 
     >>> text = "He told her to wait in the car while he went in to see the sergeant on duty that night."
     >>> [(i, j) for i, j, _ in near_duplicates([text, "Something else altogether was said.", text + " Then left."])]
     [(0, 2)]
     """
-    index = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)
-    sketches = [_sketch(text) for text in texts]
-    for number, sketch in enumerate(sketches):
+    index = MinHashLSH(threshold=PROPOSED_FROM * similarity, num_perm=PERMUTATIONS)
+    shingles = [_shingles(text) for text in texts]
+    for number, own in enumerate(shingles):
+        if not own:
+            continue
+        sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
+        sketch.update_batch([shingle.encode() for shingle in sorted(own)])
         for other in sorted(index.query(sketch)):
-            estimate = sketches[other].jaccard(sketch)
-            if estimate >= similarity:
-                yield other, number, float(estimate)
+            jaccard = len(own & shingles[other]) / len(own | shingles[other])
+            if jaccard >= similarity:
+                yield other, number, jaccard
         index.insert(number, sketch)
 
 
-def _sketch(text: str) -> MinHash:
+def _shingles(text: str) -> set[str]:
+    """None for a text too short to be a copy of another: a dateline recurs everywhere."""
     tokens = words(text)
-    shingles = {" ".join(tokens[i : i + SHINGLE_WORDS]) for i in range(max(1, len(tokens) - SHINGLE_WORDS + 1))}
-    sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
-    sketch.update_batch([shingle.encode() for shingle in sorted(shingles)])
-    return sketch
+    if len(tokens) < SHORTEST_WORDS:
+        return set()
+    return {" ".join(tokens[i : i + SHINGLE_WORDS]) for i in range(len(tokens) - SHINGLE_WORDS + 1)}

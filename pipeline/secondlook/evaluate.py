@@ -69,7 +69,7 @@ def report(predictions: Predictions, config: TrainConfig, prepared: Prepared, sp
             "split": split,
             "narratives": len(predictions.labels),
             "groups": len(set(predictions.groups)),
-            "nature": "narratives written for this corpus, not field data",
+            "nature": config.data.nature,
         },
         "interval": f"{config.bootstrap.confidence:.0%} bootstrap over groups, {config.bootstrap.resamples} resamples",
         "digests": {name: prepared.digests[name] for name in ("corpus", "split", "codebook")},

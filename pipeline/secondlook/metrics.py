@@ -23,7 +23,7 @@ from sklearn.metrics import (
 )
 
 from secondlook.config import BootstrapConfig
-from secondlook.schema import Span
+from secondlook.schema import Span, intersection_over_union
 
 Array = NDArray[np.float64]
 Interval = dict[str, float | None]
@@ -87,17 +87,6 @@ def reliability_points(predictions: Predictions, bins: int = 10) -> list[dict[st
     return rows
 
 
-def overlap(shown: Sequence[Span], gold: Sequence[Span]) -> float:
-    """Intersection over union of two sets of spans, in code points.
-
-    >>> overlap([Span(0, 10)], [Span(5, 15)])
-    0.3333333333333333
-    """
-    one = {point for span in shown for point in range(*span)}
-    other = {point for span in gold for point in range(*span)}
-    return len(one & other) / len(one | other) if one | other else 0.0
-
-
 def _known(predictions: Predictions, column: int) -> tuple[NDArray[np.bool_], Array]:
     known = ~np.isnan(predictions.labels[:, column])
     return predictions.labels[known, column] == 1, predictions.scores[known, column]
@@ -132,7 +121,7 @@ def _mode_values(predictions: Predictions, column: int, mode: str, weights: Arra
     for i in marked:
         shown, gold = predictions.shown[i].get(mode, ()), predictions.gold[i][mode]
         first.append(float(any(shown[0].overlap(span) for span in gold)) if shown else 0.0)
-        iou.append(overlap(shown, gold))
+        iou.append(intersection_over_union(shown, gold))
     table["evidence_precision_at_1"] = _weighted_mean(np.array(first), weights[:, marked])
     table["evidence_overlap"] = _weighted_mean(np.array(iou), weights[:, marked])
     return table
@@ -181,7 +170,10 @@ def _interval(values: Array, confidence: float) -> Interval:
         return {"value": None, "low": None, "high": None}
     tail = (1 - confidence) / 2
     resampled = values[1:][~np.isnan(values[1:])]
-    low, high = np.quantile(resampled, [tail, 1 - tail]) if len(resampled) else (values[0], values[0])
+    if not len(resampled) or (len(np.unique(resampled)) < 2 and values[0] not in (0.0, 1.0)):
+        # One group, say: every resample is the sample, and nothing is known of the spread.
+        return {"value": _round(values[0]), "low": None, "high": None}
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return {"value": _round(values[0]), "low": _round(low), "high": _round(high)}
 
 

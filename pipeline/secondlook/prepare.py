@@ -7,19 +7,21 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secondlook import text
 from secondlook.codebook import Codebook, load_codebook
-from secondlook.config import DataConfig, SplitConfig
+from secondlook.config import DataConfig
 from secondlook.corpus import Annotation, corpus_digest, load_gold
 from secondlook.errors import CorpusError
 from secondlook.schema import Span
-from secondlook.splits import check_split, read_split, split_digest
-from secondlook.text import split_passages
+from secondlook.splits import check_split, read_split, resolve_groups, split_digest
 
 FORMAT = "secondlook-prepared/1"
 COVERAGE = 0.5
@@ -83,7 +85,7 @@ class Prepared:
 
     def _part(self, rows: pd.DataFrame) -> Part:
         modes = self.codebook.mode_ids
-        records = [json.loads(text) for text in rows["annotation"]]
+        records = [json.loads(record) for record in rows["annotation"]]
         return Part(
             ids=list(rows["id"]),
             groups=rows["group"].to_numpy(dtype=str),
@@ -108,18 +110,19 @@ def prepare(data: DataConfig) -> Prepared:
     codebook = load_codebook(data.codebook)
     annotations = load_gold(data, codebook)
     assignments = read_split(data.splits)
-    check_split(annotations, assignments, SplitConfig().near_duplicate_similarity)
+    check_split(annotations, assignments, data.near_duplicate_similarity)
+    groups = resolve_groups(annotations, data.near_duplicate_similarity)
     frame = pd.DataFrame(
         [
             {
                 "id": item.id,
-                "group": assignments[item.id].group,
+                "group": group,
                 "split": assignments[item.id].split,
                 "fold": assignments[item.id].fold,
                 "narrative": item.narrative,
                 "annotation": json.dumps(_record(item, codebook)),
             }
-            for item in sorted(annotations, key=lambda item: item.id)
+            for item, group in sorted(zip(annotations, groups, strict=True), key=lambda pair: pair[0].id)
         ]
     ).astype({"fold": "float64"})
     digests = _digests(data) | {"corpus": corpus_digest(annotations)}
@@ -150,19 +153,20 @@ def passage_targets(passages: Sequence[Span], annotation: Annotation, modes: Seq
         spans = annotation.spans(mode)
         if mode not in annotation.labels or (annotation.labels[mode] and not spans):
             targets[:, column] = np.nan
-        for row, passage in enumerate(passages):
-            if any(_covers(passage, span) for span in spans):
-                targets[row, column] = 1.0
+        for span in spans:
+            overlaps = [_overlap_of_shorter(passage, span) for passage in passages]
+            # The best passage always: a span may lie half in each of two sentences.
+            reached = min(COVERAGE, max(overlaps))
+            targets[[row for row, overlap in enumerate(overlaps) if overlap >= reached], column] = 1.0
     return targets
 
 
-def _covers(passage: Span, span: Span) -> bool:
-    shorter = min(passage.end - passage.start, span.end - span.start)
-    return passage.overlap(span) >= COVERAGE * shorter
+def _overlap_of_shorter(passage: Span, span: Span) -> float:
+    return passage.overlap(span) / min(passage.end - passage.start, span.end - span.start)
 
 
 def _record(annotation: Annotation, codebook: Codebook) -> dict[str, Any]:
-    passages = split_passages(annotation.narrative)
+    passages = text.split_passages(annotation.narrative)
     targets = passage_targets(passages, annotation, codebook.mode_ids)
     return {
         "labels": annotation.labels,
@@ -187,6 +191,7 @@ def _digests(data: DataConfig) -> dict[str, str]:
         "annotations": together.hexdigest(),
         "codebook": hashlib.sha256(data.codebook.read_bytes()).hexdigest(),
         "split": split_digest(data.splits),
+        "passages": hashlib.sha256(Path(text.__file__).read_bytes() + version("nupunkt").encode()).hexdigest(),
     }
 
 

@@ -6,7 +6,7 @@ was read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,6 +26,17 @@ class Span(NamedTuple):
         return max(0, min(self.end, other.end) - max(self.start, other.start))
 
 
+def intersection_over_union(one: Iterable[Span], other: Iterable[Span]) -> float:
+    """How far two sets of spans are the same, in code points, from 0 to 1.
+
+    >>> intersection_over_union([Span(0, 10)], [Span(5, 15)])
+    0.3333333333333333
+    """
+    first = {point for span in one for point in range(*span)}
+    second = {point for span in other for point in range(*span)}
+    return len(first & second) / len(first | second) if first | second else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One narrative to score, and where it came from.
@@ -43,12 +54,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """An input row that was not scored, and why. ``row`` is None when it is the whole file."""
+    """An input row that was not scored, and why. ``row`` is None when it is the whole file.
+
+    ``rest_unread`` says that the rows after it could not be read either, so that their number is not known.
+    """
 
     file: str
     row: int | None
     case_id: str | None
     reason: str
+    rest_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

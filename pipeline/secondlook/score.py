@@ -39,10 +39,15 @@ from secondlook.page import PageFacts, render_queue
 from secondlook.readers import ReadOptions, read_cases
 from secondlook.schema import Case, Reject, ScoredCase
 from secondlook.scorer import Outcome, Scorer
-from secondlook.storage import file_digest, whole_folder
+from secondlook.storage import MANIFEST, check_replaceable, file_digest, whole_folder
 
-FORMAT = "secondlook-run/1"
-MANIFEST = "manifest.json"
+KIND = "secondlook-run"
+FORMAT = f"{KIND}/1"
+NAMES = frozenset(f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases")) | {
+    "rejects.csv",
+    "queue.html",
+    MANIFEST,
+}
 BATCH = 256
 
 
@@ -81,7 +86,7 @@ def score(
     queue = _rank(scored)
     manifest = _manifest(digests, bundle, config, options, queue, rejects)
     try:
-        with whole_folder(out, MANIFEST) as folder:
+        with whole_folder(out, KIND, NAMES) as folder:
             _write(folder, scored, queue, rejects, bundle, config, manifest)
     except OSError as cause:
         raise RunError(
@@ -171,8 +176,10 @@ def _queue_table(queue: Sequence[ScoredCase], modes: Sequence[str]) -> pa.Table:
         columns[f"p_{mode}"] = pa.array([item.scores[mode] for item in queue], pa.float64())
         columns[f"flag_{mode}"] = pa.array([item.flags[mode] for item in queue], pa.bool_())
     for name in dict.fromkeys(name for item in queue for name in item.case.metadata):
-        # A metadata column must not replace one of ours.
-        own = f"meta_{name}" if name in columns else name
+        # A metadata column must not replace one of ours, nor another.
+        own = name
+        while own in columns:
+            own = f"meta_{own}"
         columns[own] = pa.array([item.case.metadata.get(name) for item in queue], pa.string())
     return pa.table(columns)
 
@@ -251,6 +258,7 @@ def _manifest(
             "scored": len(queue),
             "rejected": rows_rejected,
             "files_rejected": len(rejects) - rows_rejected,
+            "complete": not any(item.rest_unread for item in rejects),
             "flagged": {mode: sum(item.flags[mode] for item in queue) for mode in bundle.codebook.mode_ids},
         },
         "inputs": digests,
@@ -271,20 +279,22 @@ def _digest_inputs(inputs: Sequence[Path]) -> dict[str, str]:
     for path in inputs:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
         for file in files:
+            name = file.as_posix().encode("utf-8", "backslashreplace").decode()
             try:
-                digests[file.as_posix()] = file_digest(file)
+                digests[name] = file_digest(file)
             except OSError:
-                digests[file.as_posix()] = "unreadable"
+                digests[name] = "unreadable"
     return digests
 
 
 def _check_out(out: Path, digests: dict[str, str], overwrite: bool) -> None:
     """Refuse, before any work, a folder that must not be replaced."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
     try:
-        earlier = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["inputs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{out}: holds something other than a run; give --out a new folder") from None
+        check_replaceable(out, KIND, NAMES)
+    except OSError as cause:
+        raise RunError(f"{cause}: something other than a run; give --out a new folder") from None
+    if not (out / MANIFEST).exists():
+        return
+    earlier = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("inputs")
     if earlier != digests and not overwrite:
         raise RunError(f"{out}: holds a run of other inputs; give --out a new folder, or --overwrite to replace it")

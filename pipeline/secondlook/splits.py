@@ -44,7 +44,7 @@ def make_split(annotations: Sequence[Annotation], config: SplitConfig) -> list[A
     Raises:
         SplitError: there are too few groups to divide.
     """
-    groups = resolve_groups(annotations, config.near_duplicate_similarity)
+    groups = resolve_groups(annotations, config.data.near_duplicate_similarity)
     test = _test_groups(annotations, groups, config)
     rest = [i for i, group in enumerate(groups) if group not in test]
     development = _fraction(annotations, groups, rest, config.development, config.seed + 1)

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+MANIFEST = "manifest.json"
 
 
 @contextmanager
-def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
+def whole_folder(folder: Path, kind: str, names: Collection[str]) -> Iterator[Path]:
     """A fresh folder to write into, which takes the place of ``folder`` when the block ends well.
 
     If it does not, the fresh folder is removed and an earlier ``folder`` stays as it was. Only a
-    folder that is empty or holds ``marker`` is ever replaced.
+    folder that is empty, or whose manifest names a format of this ``kind`` and that holds nothing but
+    ``names``, is ever replaced; its permissions are kept.
 
     Raises:
         OSError: something cannot be written; FileExistsError: ``folder`` holds something else.
     """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / marker).exists():
-        raise FileExistsError(f"{folder} holds other files")
+    folder = folder.resolve()
+    check_replaceable(folder, kind, names)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    fresh = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+    fresh.mkdir()
     try:
+        if folder.exists():
+            shutil.copymode(folder, fresh)
         yield fresh
-        fresh.chmod(0o755)
         _swap(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, kind: str, names: Collection[str]) -> None:
+    """Raise FileExistsError where replacing the folder would destroy anything but an earlier one of its kind."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file")
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if found and not holds(folder, kind):
+        raise FileExistsError(f"{folder} holds other files")
+    if others := [name for name in found if name not in names]:
+        raise FileExistsError(f"{folder} holds other files, too ({', '.join(others[:3])})")
+
+
+def holds(folder: Path, kind: str) -> bool:
+    """Whether a folder's manifest names a format of this kind, whatever its version."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return str(manifest["format"]).startswith(f"{kind}/")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def file_digest(path: Path) -> str:
@@ -45,7 +69,7 @@ def _swap(fresh: Path, folder: Path) -> None:
     if not folder.exists():
         os.replace(fresh, folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    old = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
     os.replace(folder, old)
     try:
         os.replace(fresh, folder)

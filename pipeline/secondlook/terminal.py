@@ -131,6 +131,8 @@ def _reason(item: ScoredCase, mode: str, title: str) -> Text:
 def _interval(measure: Mapping[str, float | None]) -> str:
     if measure["value"] is None:
         return "not defined"
+    if measure["low"] is None:
+        return f"{measure['value']:.2f} (no interval)"
     return f"{measure['value']:.2f} ({measure['low']:.2f}-{measure['high']:.2f})"
 
 

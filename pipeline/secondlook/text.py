@@ -49,7 +49,8 @@ def normalise(text: str) -> str:
     >>> normalise("“He’s  here”,\\n she said…")
     '"He\\'s here", she said...'
     """
-    plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
+    # A long run of combining marks is no writing, and takes NFKC quadratic time.
+    plain = unicodedata.normalize("NFKC", _STACKED.sub(r"\1", text)).translate(_PLAIN)
     return " ".join(plain.split())
 
 
@@ -65,34 +66,35 @@ def words(text: str) -> list[str]:
     return _WORD.findall(normalise(text).lower())
 
 
+_STACKED = re.compile(r"([\u0300-\u036f\u0591-\u05c7\u064b-\u065f]{8})[\u0300-\u036f\u0591-\u05c7\u064b-\u065f]+")
 _WORD = re.compile(r"\w+(?:'\w+)?")
 
 
 def _blocks(narrative: str) -> Iterator[Span]:
     """Runs of lines that belong together: a line break ends a block unless the text merely wraps."""
-    start = end = None
+    start = None
+    last = Span(0, 0)
     for line in _LINE.finditer(narrative):
         if not line.group().strip():
             continue
-        if start is not None and end is not None:
-            gap = narrative[end : line.start()]
-            if _wraps(narrative[start:end], gap, line.group()):
-                end = line.end()
-                continue
-            yield Span(start, end)
-        start, end = line.span()
-    if start is not None and end is not None:
-        yield Span(start, end)
+        gap = narrative[last.end : line.start()]
+        if start is None:
+            start = line.start()
+        elif not _wraps(narrative[slice(*last)], gap, line.group()):
+            yield Span(start, last.end)
+            start = line.start()
+        last = Span(*line.span())
+    if start is not None:
+        yield Span(start, last.end)
 
 
-def _wraps(block: str, gap: str, line: str) -> bool:
-    """Whether ``line`` goes on with the sentence that ``block`` left open."""
+def _wraps(last: str, gap: str, line: str) -> bool:
+    """Whether ``line`` goes on with the sentence that the ``last`` line left open."""
     if gap.strip() or len(gap.replace("\r\n", "\n").strip(" \t")) > 1 or _MARKER.match(line):
         return False
-    last = block[block.rfind("\n") + 1 :].strip()
     if line.lstrip()[:1].islower():
         return True
-    return len(last) > _SHORT_LINE and not last.endswith(_SENTENCE_END)
+    return len(last.strip()) > _SHORT_LINE and not last.rstrip().endswith(_SENTENCE_END)
 
 
 def _trim(text: str, span: Span) -> Span:
@@ -109,7 +111,9 @@ def _cut(text: str, span: Span, max_characters: int) -> Iterator[Span]:
         space = max(window.rfind(" "), window.rfind("\t"))
         cut = start + (space + 1 if space > 0 else max_characters)
         yield _trim(text, Span(start, cut))
-        start = _trim(text, Span(cut, span.end)).start
+        start = cut
+        while text[start].isspace():  # the span ends with a visible character
+            start += 1
     if start < span.end:
         yield Span(start, span.end)
 

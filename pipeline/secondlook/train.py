@@ -102,8 +102,8 @@ def _steps(progress: Progress | None, name: str, total: int) -> Callable[[], Non
 def _fit(part: Part, modes: Sequence[str], config: TrainConfig) -> LinearEvidenceModel:
     """Fit on evidence; positives without evidence choose their own best passages in turns.
 
-    The turns are mi-SVM's (Andrews, Tsochantaridis and Hofmann 2003): start with every passage of
-    a positive narrative, fit, keep only the passage that scores highest, fit again.
+    The turns are MI-SVM's (Andrews, Tsochantaridis and Hofmann 2003, section 3): start with every
+    passage of a positive narrative, fit, keep only the passage that scores highest, fit again.
     """
     unmarked = [
         (i, column)
@@ -114,7 +114,9 @@ def _fit(part: Part, modes: Sequence[str], config: TrainConfig) -> LinearEvidenc
     for i, column in unmarked:
         targets[i][:, column] = 1.0
     for turn in range(ROUNDS if unmarked else 1):
-        model = LinearEvidenceModel.fit(part.narratives, part.passages, targets, modes, config.model, config.seed)
+        model = LinearEvidenceModel.fit(
+            part.narratives, part.groups.tolist(), part.passages, targets, modes, config.model, config.seed
+        )
         if turn + 1 == ROUNDS or not unmarked:
             break
         scores = model.score(part.narratives, part.passages)

@@ -84,7 +84,6 @@ def data(tmp_path: Path) -> DataConfig:
     (tmp_path / "annotations/a.jsonl").write_text("".join(lines))
     return DataConfig(
         annotations=tmp_path / "annotations",
-        second=tmp_path / "annotations/second",
         adjudications=tmp_path / "adjudications",
     )
 
@@ -123,11 +122,12 @@ def test_an_adjudication_that_does_not_fit_is_refused(
 
 def test_the_second_annotators_work_is_joined_to_the_narratives(data: DataConfig) -> None:
     first = {item.id: item for item in load_gold(data, BOOK)}
-    path = data.second / "b.jsonl"
+    second_folder = data.annotations / "second"
+    path = second_folder / "b.jsonl"
     path.write_text(json.dumps({"id": "n1", "annotator": "two", "labels": {"told": True}}) + "\n")
-    second = load_second(data.second, first)
+    second = load_second(second_folder, first)
     assert second["n1"].narrative == first["n1"].narrative
     assert second["n1"].annotator == "two"
     path.write_text(json.dumps({"id": "zz", "annotator": "two", "labels": {}}) + "\n")
     with pytest.raises(CorpusError, match="zz"):
-        load_second(data.second, first)
+        load_second(second_folder, first)

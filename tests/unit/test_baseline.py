@@ -16,13 +16,16 @@ TEXTS = [
     "It rained. The file was read by the clerk.",
 ]
 TARGETS = [[[1, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 0]]]
+GROUPS = ["a", "b", "c", "d"]
 MODES = ("told", "alone")
 
 
 def _fit(**changes: object) -> LinearEvidenceModel:
-    config = LinearModelConfig.model_validate({"minimum_narratives": 1, **changes})
+    config = LinearModelConfig.model_validate({"minimum_groups": 1, **changes})
     passages = [split_passages(text) for text in TEXTS]
-    return LinearEvidenceModel.fit(TEXTS, passages, [np.array(t, float) for t in TARGETS], MODES, config, seed=0)
+    return LinearEvidenceModel.fit(
+        TEXTS, GROUPS, passages, [np.array(t, float) for t in TARGETS], MODES, config, seed=0
+    )
 
 
 def _score(model: LinearEvidenceModel, text: str) -> np.ndarray:
@@ -69,8 +72,8 @@ def test_unknown_targets_are_left_out_and_an_unseen_mode_scores_low() -> None:
     for target in targets:
         target[:, 1] = np.nan
     passages = [split_passages(text) for text in TEXTS]
-    config = LinearModelConfig(minimum_narratives=1)
-    model = LinearEvidenceModel.fit(TEXTS, passages, targets, MODES, config, seed=0)
+    config = LinearModelConfig(minimum_groups=1)
+    model = LinearEvidenceModel.fit(TEXTS, GROUPS, passages, targets, MODES, config, seed=0)
     scores = model.score(TEXTS, passages)
     assert max(score[:, 1].max() for score in scores) < -5
 
@@ -80,3 +83,14 @@ def test_known_words_tell_another_language() -> None:
     assert model.known_words("It rained and the clerk told nobody.") > 0.6
     assert model.known_words("Никто не пришёл её проверить.") == 0
     assert model.known_words("…!") == 0
+
+
+def test_a_word_of_one_group_only_is_not_learnt() -> None:
+    """A name recurs in the narratives of one case; it must not stand in a bundle that travels."""
+    texts = ["Oakhampton told him.", "Oakhampton was told again.", "Nobody told him.", "It was told."]
+    passages = [split_passages(text) for text in texts]
+    targets = [np.array([[1.0, 0]]), np.array([[1.0, 0]]), np.array([[0.0, 1]]), np.array([[0.0, 0]])]
+    config = LinearModelConfig(minimum_groups=2)
+    model = LinearEvidenceModel.fit(texts, ["a", "a", "b", "c"], passages, targets, MODES, config, seed=0)
+    assert b"oakhampton" not in model.to_files()["vocabulary.json"]
+    assert b"told" in model.to_files()["vocabulary.json"]

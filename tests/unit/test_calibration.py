@@ -27,7 +27,8 @@ def test_a_calibrated_score_always_rises_with_the_log_odds(values: list[float]) 
     labels = np.arange(len(scores)) % 2 == 0
     calibration = calibrate("m", Labelled(scores, labels))
     assert calibration.slope > 0
-    assert (np.diff(calibration.probability(np.linspace(-5, 5, 11))) > 0).all()
+    # Far out a probability rounds to 0 or 1; it never falls.
+    assert (np.diff(calibration.probability(np.linspace(-5, 5, 11))) >= 0).all()
 
 
 def test_a_model_worse_than_chance_is_said() -> None:

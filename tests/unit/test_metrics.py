@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
 from secondlook.config import BootstrapConfig
-from secondlook.metrics import Predictions, evaluate_modes, overlap, precision_recall_points, reliability_points
-from secondlook.schema import Span
+from secondlook.metrics import Predictions, evaluate_modes, precision_recall_points, reliability_points
+from secondlook.schema import Span, intersection_over_union
 
 BOOTSTRAP = BootstrapConfig(resamples=200)
 
@@ -71,6 +71,6 @@ def test_curves_cover_what_is_known() -> None:
 
 
 def test_overlap_of_spans() -> None:
-    assert overlap([], []) == 0
-    assert overlap([Span(0, 4), Span(2, 6)], [Span(0, 6)]) == 1
-    assert overlap([Span(0, 4)], [Span(4, 8)]) == 0
+    assert intersection_over_union([], []) == 0
+    assert intersection_over_union([Span(0, 4), Span(2, 6)], [Span(0, 6)]) == 1
+    assert intersection_over_union([Span(0, 4)], [Span(4, 8)]) == 0

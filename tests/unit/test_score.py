@@ -168,3 +168,20 @@ def test_text_is_kept_exactly(bundle: Bundle, tmp_path: Path) -> None:
     spans = pq.read_table(tmp_path / "out/passages.parquet").to_pandas()
     assert np.all(spans["start"] < spans["end"])
     assert spans["end"].max() <= len(text)
+
+
+def test_rows_that_could_not_be_reached_are_said(bundle: Bundle, tmp_path: Path) -> None:
+    rows = "".join(f"c{i},{PLAIN}\n" for i in range(40))
+    intake = tmp_path / "in.csv"
+    intake.write_text(f'case_id,narrative\na,{PLAIN}\nb,"never closed\n{rows}', encoding="utf-8")
+    run = _score([intake], tmp_path / "out", bundle)
+    assert run.manifest["counts"]["complete"] is False
+    assert run.manifest["counts"]["scored"] == 1
+
+
+def test_metadata_never_hides_a_column(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _csv(tmp_path / "in.csv", [["case_id", "narrative", "rank", "meta_rank"], ["1", PLAIN, "x", "y"]])
+    _score([intake], tmp_path / "out", bundle)
+    queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
+    assert queue["rank"][0] == 1
+    assert {"x", "y"} <= set(queue.iloc[0].astype(str))

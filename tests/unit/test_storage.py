@@ -6,10 +6,12 @@ import pytest
 
 from secondlook.storage import whole_folder
 
+NAMES = {"manifest.json", "a"}
+
 
 def test_the_folder_appears_whole(tmp_path: Path) -> None:
     out = tmp_path / "deep/out"
-    with whole_folder(out, "done") as fresh:
+    with whole_folder(out, "kind", NAMES) as fresh:
         (fresh / "a").write_text("1")
         assert not out.exists()
     assert (out / "a").read_text() == "1"
@@ -19,19 +21,46 @@ def test_the_folder_appears_whole(tmp_path: Path) -> None:
 def test_an_earlier_folder_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for text in ("1", "2"):
-        with whole_folder(out, "done") as fresh:
-            (fresh / "done").write_text(text)
-    with pytest.raises(RuntimeError), whole_folder(out, "done") as fresh:
-        (fresh / "done").write_text("3")
+        with whole_folder(out, "kind", NAMES) as fresh:
+            (fresh / "manifest.json").write_text(f'{{"format": "kind/{text}"}}')
+    with pytest.raises(RuntimeError), whole_folder(out, "kind", NAMES) as fresh:
+        (fresh / "manifest.json").write_text("3")
         raise RuntimeError
-    assert (out / "done").read_text() == "2"
+    assert "kind/2" in (out / "manifest.json").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_other_files_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("1")
-    with pytest.raises(FileExistsError), whole_folder(tmp_path, "done"):
+    with pytest.raises(FileExistsError), whole_folder(tmp_path, "kind", NAMES):
         pass
-    with pytest.raises(FileExistsError), whole_folder(tmp_path / "mine", "done"):
+    with pytest.raises(FileExistsError), whole_folder(tmp_path / "mine", "kind", NAMES):
         pass
     assert (tmp_path / "mine").read_text() == "1"
+
+
+def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with whole_folder(out, "run", NAMES) as fresh:
+        (fresh / "manifest.json").write_text('{"format": "run/1"}')
+    with pytest.raises(FileExistsError), whole_folder(out, "bundle", NAMES):
+        pass
+    assert "run/1" in (out / "manifest.json").read_text()
+
+
+def test_permissions_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir(mode=0o700)
+    with whole_folder(out, "run", NAMES) as fresh:
+        (fresh / "a").write_text("1")
+    assert out.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_somebody_put_there_is_never_lost(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with whole_folder(out, "run", NAMES) as fresh:
+        (fresh / "manifest.json").write_text('{"format": "run/1"}')
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"notes\.txt"), whole_folder(out, "run", NAMES):
+        pass
+    assert (out / "notes.txt").read_text() == "mine"

@@ -65,3 +65,15 @@ def test_normalising_twice_changes_nothing_more(text: str) -> None:
 
 def test_words_keep_apostrophes() -> None:
     assert words("Don’t go") == ["don't", "go"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["e" + "\u0301\u0327" * 100_000, "lower case and wrapped\n" * 60_000, "x" * 2_000_000, "\n" * 1_000_000 + "End."],
+    ids=["stacked marks", "wrapped lines", "one word", "blank lines"],
+)
+def test_hostile_texts_take_time_in_proportion(text: str) -> None:
+    """Quadratic time would run into minutes here; the test's own time limit is the assertion."""
+    passages = split_passages(text)
+    assert passages
+    assert sum(len(normalise(text[start:end])) for start, end in passages) > 0

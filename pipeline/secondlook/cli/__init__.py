@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,16 +22,28 @@ app.add_typer(labels_app, name="labels")
 app.add_typer(codebook_app, name="codebook")
 
 
+class _Stopped(BaseException):
+    """Ctrl-C, or the signal that asks a process to end."""
+
+
 def main() -> None:
     """Run the command line; errors raised on purpose become one message and exit status 1."""
     from secondlook.errors import SecondLookError
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    # What is printed holds names and sentences from anywhere; a terminal may know fewer letters.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         app()
     except SecondLookError as error:
         sys.exit(f"secondlook: {safe(str(error))}")
-    except KeyboardInterrupt:
+    except _Stopped:
         sys.exit("secondlook: stopped; nothing half-written was left behind")
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped
 
 
 @app.callback(invoke_without_command=True)
@@ -76,6 +89,8 @@ def score(
     if run.rejects:
         terminal.print(f"What was not scored, and why: {out / 'rejects.csv'}", soft_wrap=True)
     terminal.print(f"Read the queue: {out / 'queue.html'}", soft_wrap=True)
+    if not counts["complete"]:
+        sys.exit(f"secondlook: some input could not be read to its end; see {out / 'rejects.csv'}, and score it again")
     if not run.queue:
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
 
@@ -101,6 +116,8 @@ def train(config: ConfigFile) -> None:
     from secondlook.train import train as run_train
 
     choices = load_config(config, TrainConfig)
+    if choices.tracking:
+        _check_tracking()
     with progress_bar() as progress:
         trained = run_train(choices, progress)
     terminal = console()
@@ -111,6 +128,16 @@ def train(config: ConfigFile) -> None:
 
         run_id = track_training(choices, choices.tracking, trained)
         terminal.print(f"MLflow run {run_id} in {choices.tracking.uri}", soft_wrap=True)
+
+
+def _check_tracking() -> None:
+    """Say before the work, not after it, that the run cannot be tracked."""
+    from importlib.util import find_spec
+
+    from secondlook.errors import ConfigError
+
+    if find_spec("mlflow") is None:
+        raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
 
 
 @app.command()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ConfigFile = Annotated[Path, typer.Argument(help="A file such as configs/linear.yaml.")]
 CodebookFile = Annotated[Path, typer.Option("--codebook", help="The codebook.")]
+AdjudicationsPath = Annotated[Path, typer.Option("--adjudications", help="What was decided between annotators.")]
 AnnotationsPath = Annotated[Path, typer.Option("--annotations", help="A JSONL file or a folder of them.")]
 
 

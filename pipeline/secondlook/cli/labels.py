@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.common import AnnotationsPath, CodebookFile, ConfigFile, progress_bar, safe
+from secondlook.cli.common import AdjudicationsPath, AnnotationsPath, CodebookFile, ConfigFile, progress_bar, safe
+
+MOST_SHOWN = 500
 
 labels_app = typer.Typer(help="The corpus: check, audit, split, import, export.", no_args_is_help=True)
 codebook_app = typer.Typer(help="The codebook: draft one.", no_args_is_help=True)
@@ -27,8 +29,10 @@ def labels_check(
     book = load_codebook(codebook)
     located, problems = read_annotations(annotations)
     problems += check_annotations(located, book) + straddling_duplicates(located)
-    for problem in problems:
+    for problem in problems[:MOST_SHOWN]:
         typer.echo(safe(str(problem)))
+    if len(problems) > MOST_SHOWN:
+        typer.echo(f"… and {len(problems) - MOST_SHOWN} more")
     if problems:
         sys.exit(f"secondlook: {len(problems)} problems in {len(located)} annotations")
     if not located:
@@ -75,9 +79,7 @@ def labels_agreement(
     second: Annotated[Path, typer.Option("--second", help="The second annotator's folder.")] = Path(
         "labels/annotations/second"
     ),
-    adjudications: Annotated[Path, typer.Option("--adjudications", help="What was decided.")] = Path(
-        "labels/adjudications"
-    ),
+    adjudications: AdjudicationsPath = Path("labels/adjudications"),
     codebook: CodebookFile = Path("labels/codebook.yaml"),
 ) -> None:
     """Compare two annotators who did not see each other's work: kappa, alpha, evidence, and the disagreements."""
@@ -152,15 +154,21 @@ def labels_export(
     kind: Annotated[str, typer.Option("--to", help="label-studio, doccano, prodigy, docbin, datasets or table.")],
     out: Annotated[Path, typer.Option("--out", help="The file (for datasets: the folder) to write.")],
     annotations: AnnotationsPath = Path("labels/annotations"),
+    adjudications: AdjudicationsPath = Path("labels/adjudications"),
     codebook: CodebookFile = Path("labels/codebook.yaml"),
+    run: Annotated[Path | None, typer.Option("--run", help="A run's evidence, for Label Studio to correct.")] = None,
 ) -> None:
-    """Write the annotations as another tool reads them."""
+    """Write the gold annotations as another tool reads them, or a run's evidence as predictions."""
     from secondlook.codebook import load_codebook
-    from secondlook.corpus import load_corpus
-    from secondlook.interchange import export_annotations
+    from secondlook.config import DataConfig
+    from secondlook.corpus import load_gold
+    from secondlook.interchange import export_annotations, export_predictions
 
     book = load_codebook(codebook)
-    corpus = load_corpus(annotations, book)
+    if run:
+        typer.echo(f"{export_predictions(run, out, kind, book)} cases with predictions written to {out}")
+        return
+    corpus = load_gold(DataConfig(annotations=annotations, adjudications=adjudications), book)
     export_annotations(corpus, out, kind, book)
     typer.echo(f"{len(corpus)} annotations written to {out}")
 

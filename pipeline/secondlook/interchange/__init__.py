@@ -26,7 +26,7 @@ from secondlook.errors import CorpusError, did_you_mean
 from secondlook.interchange import docbin, doccano, hub, label_studio, prodigy, table
 from secondlook.interchange.marks import Imported, ImportOptions, Marked, settle
 
-__all__ = ["FORMATS", "ImportOptions", "Imported", "export_annotations", "import_annotations"]
+__all__ = ["FORMATS", "ImportOptions", "Imported", "export_annotations", "export_predictions", "import_annotations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,18 @@ def export_annotations(annotations: Sequence[Annotation], path: Path, kind: str,
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _format(kind).write(annotations, path, codebook)
+
+
+def export_predictions(run: Path, path: Path, kind: str, codebook: Codebook) -> int:
+    """Write a run's evidence as predictions to correct; returns how many cases it has.
+
+    Raises:
+        CorpusError: the format has no predictions, or the folder is no run.
+    """
+    if kind != "label-studio":
+        raise CorpusError(f"only label-studio takes predictions, not '{kind}'")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return label_studio.write_predictions(run, path, codebook)
 
 
 def _format(kind: str) -> Format:

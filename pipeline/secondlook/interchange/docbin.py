@@ -24,9 +24,12 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
     for number, doc in enumerate(documents):
         spans = [*doc.ents, *(span for group in doc.spans.values() for span in group)]
         marks = [Mark(span.label_, span.start_char, span.end_char, span.text) for span in spans]
-        labels = {name: value >= 0.5 for name, value in doc.cats.items()}
+        labels: dict[str, bool | None] = {name: value >= 0.5 for name, value in doc.cats.items()}
         case_id = doc.user_data.get("case_id") or str(number)
-        yield Marked(f"{path}, document {number}", case_id, doc.text, labels, marks, group=doc.user_data.get("group"))
+        # Categories that are given are what was judged.
+        complete = not doc.cats
+        group = doc.user_data.get("group")
+        yield Marked(f"{path}, document {number}", case_id, doc.text, labels, complete, marks=marks, group=group)
 
 
 def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:

@@ -19,7 +19,7 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
         if not isinstance(text, str):
             raise CorpusError(f"{place}: has neither 'text' nor 'data'; export it from doccano as JSONL")
         given = [data.get(key) or [] for key in ("label", "labels", "entities", "cats")]
-        labels: dict[str, bool] = {}
+        labels: dict[str, bool | None] = {}
         marks: list[Mark] = []
         for one in (one for listed in given for one in ([listed] if isinstance(listed, str) else listed)):
             if isinstance(one, str):
@@ -28,7 +28,8 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
                 marks.append(_mark(one, place))
         meta: dict[str, Any] = next((data[key] for key in ("meta", "metadata") if isinstance(data.get(key), dict)), {})
         case_id = meta.get("case_id") or data.get("case_id") or data.get("id") or place.rsplit(" ", 1)[-1]
-        yield Marked(place, str(case_id), text, labels, marks, group=data.get("group"), annotator=data.get("username"))
+        group, annotator = data.get("group"), data.get("username")
+        yield Marked(place, str(case_id), text, labels, marks=marks, group=group, annotator=annotator)
 
 
 def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:

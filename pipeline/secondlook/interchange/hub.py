@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,13 @@ def from_dataset(dataset: Any, codebook: Codebook, place: str = "dataset") -> It
         raise CorpusError(f"{place}: has no column 'text'; it has {', '.join(dataset.column_names)}")
     names = _class_names(dataset.features.get("labels"))
     for number, row in enumerate(dataset):
-        labels = {mode: bool(row[mode]) for mode in codebook.mode_ids if row.get(mode) is not None}
+        columns = [mode for mode in codebook.mode_ids if mode in row]
+        labels: dict[str, bool | None] = {m: None if row[m] is None else bool(row[m]) for m in columns}
         labels |= {_label(one, names): True for one in row.get("labels") or []}
         marks = [Mark(one["mode"], one["start"], one["end"], one.get("text")) for one in row.get("evidence") or []]
         case_id = str(row.get("id") or number)
-        yield Marked(f"{place}, row {number}", case_id, row["text"], labels, marks, group=row.get("group"))
+        group = row.get("group")
+        yield Marked(f"{place}, row {number}", case_id, row["text"], labels, not columns, marks=marks, group=group)
 
 
 def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Marked]:
@@ -80,6 +83,10 @@ def _label(one: Any, names: list[str] | None) -> str:
 
 
 def _datasets() -> Any:
+    # Reading a local file must ask nobody: the library would otherwise look for updates.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     try:
         import datasets
     except ImportError:

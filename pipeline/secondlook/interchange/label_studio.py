@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from secondlook.codebook import Codebook
 from secondlook.corpus import Annotation
 from secondlook.errors import CorpusError
 from secondlook.interchange.marks import ImportOptions, Mark, Marked, positives, read_text, to_utf16
 from secondlook.schema import Span
 
+_RUN_FILES = ("cases", "queue", "evidence")
 TEXT, SPANS, CHOICES = "text", "label", "choice"
 """Names of the text and of the two controls in the labelling configuration that fits what is written."""
 
@@ -40,10 +43,34 @@ def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> 
     path.with_suffix(".xml").write_text(labelling_config(codebook), encoding="utf-8")
 
 
-def prediction(text: str, marks: Sequence[tuple[str, Span, float]], score: float, model_version: str) -> dict[str, Any]:
-    """A model's evidence as a prediction: ``(mode, span, share)`` each, pre-marked for whoever labels next."""
-    result = [{**_region(text, mode, span), "score": share} for mode, span, share in marks]
-    return {"model_version": model_version, "score": score, "result": result}
+def write_predictions(run: Path, path: Path, codebook: Codebook) -> int:
+    """Tasks with a run's evidence as predictions, so that whoever labels next corrects instead of searching.
+
+    ``model_version`` is the bundle's name and digest, ``score`` the case's priority.
+    """
+    try:
+        cases, queue, evidence = (pq.read_table(run / f"{name}.parquet").to_pylist() for name in _RUN_FILES)
+        bundle = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["bundle"]
+    except (OSError, KeyError, ValueError) as cause:
+        raise CorpusError(f"{run}: is not a run of 'secondlook score' ({type(cause).__name__})") from None
+    texts = {case["case_id"]: case["narrative"] for case in cases}
+    flagged = {row["case_id"]: {m for m in codebook.mode_ids if row.get(f"flag_{m}")} for row in queue}
+    results: dict[str, list[dict[str, Any]]] = {case_id: [] for case_id in texts}
+    for row in evidence:
+        case_id, span = row["case_id"], Span(row["start"], row["end"])
+        if row["mode"] in flagged[case_id]:
+            results[case_id].append({**_region(texts[case_id], row["mode"], span), "score": row["share"]})
+    version = f"{bundle['name']} {bundle['digest'][:12]}"
+    tasks = [
+        {
+            "data": {TEXT: texts[row["case_id"]], "id": row["case_id"]},
+            "predictions": [{"model_version": version, "score": row["priority"], "result": results[row["case_id"]]}],
+        }
+        for row in queue
+    ]
+    path.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), encoding="utf-8")
+    path.with_suffix(".xml").write_text(labelling_config(codebook), encoding="utf-8")
+    return len(tasks)
 
 
 def labelling_config(codebook: Codebook) -> str:
@@ -64,17 +91,20 @@ def _marked(task: dict[str, Any], annotation: dict[str, Any], place: str) -> Mar
     regions = [region for region in annotation.get("result") or [] if isinstance(region.get("value"), dict)]
     field = next((region["to_name"] for region in regions if region.get("to_name") in data), TEXT)
     text = data.get(field) or next((value for value in data.values() if isinstance(value, str)), "")
-    marks, labels = [], {}
+    marks: list[Mark] = []
+    labels: dict[str, bool | None] = {}
     for region in regions:
         value = region["value"]
         for choice in value.get("choices") or []:
             labels[str(choice)] = True
         for label in value.get("labels") or value.get("hypertextlabels") or []:
-            start, end = int(value["start"]), int(value["end"])
+            # Hypertext regions give XPaths, and text offsets beside them.
+            offsets = value.get("globalOffsets") or value
+            start, end = int(offsets["start"]), int(offsets["end"])
             marks.append(Mark(str(label), start, end, value.get("text"), utf16=True))
     case_id = str(data.get("id") or data.get("case_id") or task.get("id") or place.rsplit(" ", 1)[-1])
     who = annotation.get("completed_by")
-    return Marked(place, case_id, text, labels, marks, group=data.get("group"), annotator=_name(who))
+    return Marked(place, case_id, text, labels, marks=marks, group=data.get("group"), annotator=_name(who))
 
 
 def _name(who: Any) -> str | None:

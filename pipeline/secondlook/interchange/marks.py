@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +48,18 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """One record of another tool. ``labels`` hold only what it says outright; ``place`` is for messages."""
+    """One record of another tool.
+
+    ``labels`` hold what it says outright: yes, no, or None for "not judged". ``complete`` False says that it was
+    judged for these labels only. ``problem`` is why it cannot be read; ``place`` is for messages.
+    """
 
     place: str
     id: str
     text: str
-    labels: Mapping[str, bool] = field(default_factory=dict)
+    labels: Mapping[str, bool | None] = field(default_factory=dict)
+    complete: bool = True
+    problem: str | None = None
     marks: Sequence[Mark] = ()
     group: str | None = None
     annotator: str | None = None
@@ -74,12 +82,15 @@ def settle(records: Iterable[Marked], codebook: Codebook, options: ImportOptions
     count = 0
     for record in records:
         count += 1
-        if not record.text.strip():
-            notes.append(f"{record.place}: left out: the text is empty")
-        elif record.id in annotations:
-            notes.append(f"{record.place}: left out: the id '{record.id}' was used before")
-        else:
-            annotations[record.id] = _annotation(record, codebook, names, options, notes)
+        reason = record.problem or (None if record.text.strip() else "the text is empty")
+        earlier = annotations.get(record.id)
+        if reason is None and earlier and (record.complete or earlier.narrative != record.text):
+            reason = f"the id '{record.id}' was used before"
+        if reason:
+            notes.append(f"{record.place}: left out: {reason}")
+            continue
+        annotation = _annotation(record, codebook, names, options, notes)
+        annotations[record.id] = _joined(earlier, annotation) if earlier else annotation
     if not count:
         raise CorpusError(f"{path}: holds no records of this format")
     return Imported(list(annotations.values()), notes, count)
@@ -91,12 +102,13 @@ def label_names(codebook: Codebook) -> dict[str, str]:
 
 
 def plain(name: str) -> str:
-    """A label's name without case, blanks and punctuation.
+    """A label's name without case, accents, blanks and punctuation.
 
     >>> plain(" Information leaked (to suspect) ")
     'information_leaked_to_suspect'
     """
-    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[\W_]+", "_", letters.casefold()).strip("_")
 
 
 def place_mark(text: str, mark: Mark) -> tuple[Span, str] | None:
@@ -164,33 +176,47 @@ def positives(annotation: Annotation) -> list[str]:
 def _annotation(
     record: Marked, codebook: Codebook, names: Mapping[str, str], options: ImportOptions, notes: list[str]
 ) -> Annotation:
-    labels = dict.fromkeys(codebook.mode_ids, False) if options.complete else {}
+    judged_for_all = options.complete and record.complete
+    labels: dict[str, bool | None] = dict.fromkeys(codebook.mode_ids, False) if judged_for_all else {}
     for name, holds in record.labels.items():
         if mode := _mode(name, names, record.place, notes):
             labels[mode] = holds
+        elif meant := get_close_matches(plain(name), names, n=1, cutoff=0.6):
+            labels.setdefault(names[meant[0]], None)
+            if labels[names[meant[0]]] is False:  # a slip of the pen for it, perhaps: not a no
+                labels[names[meant[0]]] = None
     evidence = []
     for mark in record.marks:
         mode = _mode(mark.label, names, record.place, notes)
-        found = place_mark(record.text, mark) if mode else None
-        if mode and not found:
-            notes.append(
-                f"{record.place}: a span for '{mark.label}' was left out: it is not where it says, nor once in the text"
-            )
-        if mode and found:
-            span, how = found
-            labels[mode] = True
-            evidence.append(EvidenceSpan(mode=mode, start=span.start, end=span.end, text=record.text[slice(*span)]))
-            if how:
-                notes.append(f"{record.place}: a span for '{mark.label}' was mended: {how}")
+        if mode is None:
+            continue
+        found = place_mark(record.text, mark)
+        # Somebody marked it: where the span is lost, the label is unknown at worst, never negative.
+        labels[mode] = True if found or labels.get(mode) else None
+        if not found:
+            where = "it is not where it says, nor once in the text"
+            notes.append(f"{record.place}: a span for '{mark.label}' was left out: {where}")
+            continue
+        span, how = found
+        evidence.append(EvidenceSpan(mode=mode, start=span.start, end=span.end, text=record.text[slice(*span)]))
+        if how:
+            notes.append(f"{record.place}: a span for '{mark.label}' was mended: {how}")
     return Annotation(
         id=record.id,
         narrative=record.text,
-        labels=labels,
+        labels={mode: holds for mode, holds in labels.items() if holds is not None},
         evidence=tuple(sorted(set(evidence), key=lambda item: (item.start, item.end, item.mode))),
         group=record.group or record.id,
         source=Source(kind="own"),
         annotator=record.annotator or options.annotator,
     )
+
+
+def _joined(one: Annotation, other: Annotation) -> Annotation:
+    """Two partial records of one text: a mode that either says holds, holds."""
+    labels = {**one.labels, **other.labels}
+    labels |= {mode: True for item in (one, other) for mode, holds in item.labels.items() if holds}
+    return one.model_copy(update={"labels": labels, "evidence": one.evidence + other.evidence})
 
 
 def _mode(name: str, names: Mapping[str, str], place: str, notes: list[str]) -> str | None:

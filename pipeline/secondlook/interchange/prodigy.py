@@ -20,18 +20,23 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
             continue
         if not isinstance(data.get("text"), str):
             raise CorpusError(f"{place}: has no 'text'; export it with 'prodigy db-out'")
-        labels = {str(name): True for name in data.get("accept") or []}
+        labels: dict[str, bool | None] = {str(name): True for name in data.get("accept") or []}
         if binary:
             labels[binary] = answer == "accept"
+        rejected = answer == "reject"
         marks = [
             Mark(str(span["label"]), int(span["start"]), int(span["end"]), span.get("text"))
             for span in data.get("spans") or []
-            if "label" in span
+            if "label" in span and not rejected
         ]
         meta = data.get("meta") or {}
         case_id = meta.get("case_id") or data.get("_input_hash") or place.rsplit(" ", 1)[-1]
         annotator = data.get("_annotator_id") or data.get("_session_id")
-        yield Marked(place, str(case_id), data["text"], labels, marks, group=meta.get("group"), annotator=annotator)
+        group = meta.get("group")
+        # A yes or no to one label says nothing of the others.
+        yield Marked(
+            place, str(case_id), data["text"], labels, binary is None, marks=marks, group=group, annotator=annotator
+        )
 
 
 def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:

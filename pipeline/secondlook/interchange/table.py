@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import yaml
@@ -23,11 +24,15 @@ _NO = frozenset({"0", "false", "no", "n", "f", "negative", "absent", "0.0"})
 
 def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Marked]:
     """A column a label: yes, no, or empty for unknown. One column of labels: what it does not name is negative."""
-    for case in cases(path, options):
-        place = f"{case.file}, row {case.row}"
-        labels = _listed(case, options) if options.label_column else _columns(case, codebook, place)
-        group = case.metadata.get(options.group_column or "group")
-        yield Marked(place, case.case_id, case.narrative, labels, group=group)
+    for item in rows(path, options):
+        place = f"{item.file}, row {item.row}"
+        if isinstance(item, Reject):
+            yield Marked(place, item.case_id or "", "", problem=item.reason)
+            continue
+        labels = _listed(item, options) if options.label_column else _columns(item, codebook, place)
+        # Columns say yes, no or nothing; one column of labels is complete by itself.
+        complete = options.label_column is not None
+        yield Marked(place, item.case_id, item.narrative, labels, complete, group=_group(item, options))
 
 
 def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:
@@ -40,20 +45,18 @@ def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> 
             writer.writerow([item.id, item.narrative, item.group, *labels])
 
 
-def cases(path: Path, options: ImportOptions) -> Iterator[Case]:
-    """The cases of a table; CorpusError at the first row that cannot be read."""
+def rows(path: Path, options: ImportOptions) -> Iterator[Case | Reject]:
+    """The rows of a table; CorpusError where the table as a whole cannot be read."""
     for item in read_cases([path], ReadOptions(options.id_column, options.narrative_column)):
-        if isinstance(item, Reject):
-            row = "" if item.row is None else f", row {item.row}"
-            raise CorpusError(f"{item.file}{row}: {item.reason}")
+        if isinstance(item, Reject) and item.row is None:
+            raise CorpusError(f"{item.file}: {item.reason}")
         yield item
 
 
 def separated(case: Case, column: str, separator: str) -> list[str]:
     """The labels in one cell; CorpusError if there is no such column."""
     if column not in case.metadata:
-        hint = did_you_mean(column, case.metadata)
-        raise CorpusError(f"{case.file}: there is no column '{column}'{hint}; it has {', '.join(case.metadata)}")
+        raise _no_column(case, column)
     return [label.strip() for label in (case.metadata[column] or "").split(separator) if label.strip()]
 
 
@@ -67,15 +70,15 @@ def draft_codebook(path: Path, options: ImportOptions, out: Path) -> list[str]:
         raise CorpusError(f"{out}: there is a codebook already; choose another --out")
     counts = Counter(
         label
-        for case in cases(path, options)
+        for case in rows(path, options)
+        if isinstance(case, Case)
         for label in separated(case, str(options.label_column), options.separator)
     )
     modes: dict[str, dict[str, str]] = {}
-    for label, count in counts.most_common():
-        mode_id = re.sub(r"^(?=\d)", "mode_", plain(label))[:60] or "mode"
-        while mode_id in modes:
-            mode_id += "_2"
-        definition = f"TO WRITE: when does '{label}' hold, and when not? ({count} narratives carry it.)"
+    for label, number in counts.most_common():
+        name = re.sub(r"^(?=\d)", "mode_", plain(label))[:50] or "mode"
+        mode_id = next(i for i in chain([name], (f"{name}_{n}" for n in count(2))) if i not in modes)
+        definition = f"TO WRITE: when does '{label}' hold, and when not? ({number} narratives carry it.)"
         modes[mode_id] = {"id": mode_id, "title": label, "definition": definition, "evidence": "optional"}
     if not modes:
         raise CorpusError(f"{path}: the column '{options.label_column}' holds no label")
@@ -85,16 +88,27 @@ def draft_codebook(path: Path, options: ImportOptions, out: Path) -> list[str]:
     return list(modes)
 
 
-def _listed(case: Case, options: ImportOptions) -> dict[str, bool]:
+def _group(case: Case, options: ImportOptions) -> str | None:
+    if options.group_column and options.group_column not in case.metadata:
+        raise _no_column(case, options.group_column)
+    return case.metadata.get(options.group_column or "group")
+
+
+def _no_column(case: Case, column: str) -> CorpusError:
+    hint = did_you_mean(column, case.metadata)
+    return CorpusError(f"{case.file}: there is no column '{column}'{hint}; it has {', '.join(case.metadata)}")
+
+
+def _listed(case: Case, options: ImportOptions) -> dict[str, bool | None]:
     return dict.fromkeys(separated(case, str(options.label_column), options.separator), True)
 
 
-def _columns(case: Case, codebook: Codebook, place: str) -> dict[str, bool]:
+def _columns(case: Case, codebook: Codebook, place: str) -> dict[str, bool | None]:
     names = label_names(codebook)
     found = {names[plain(column)]: value for column, value in case.metadata.items() if plain(column) in names}
     if not found:
         raise CorpusError(f"{case.file}: no column is named after a mode ({', '.join(codebook.mode_ids)})")
-    labels = {}
+    labels: dict[str, bool | None] = {}
     for mode, value in found.items():
         word = (value or "").strip().casefold()
         if word and word not in _YES | _NO:

@@ -95,7 +95,7 @@ def _read_file(path: Path, options: ReadOptions, checker: Checker, within_folder
         if isinstance(item, Row):
             yield checker.check(place, item)
         else:
-            yield Reject(place, item.number, shown_id(item.case_id), item.reason)
+            yield Reject(place, item.number, shown_id(item.case_id), item.reason, item.rest_unread)
     if not found:
         yield Reject(name, None, None, "there are no rows in it; remove it or export it again")
 
@@ -108,7 +108,9 @@ def _items(path: Path, options: ReadOptions, within_folder: bool) -> Iterator[Ro
         else:
             yield from _READERS[path.suffix.lower()](path, options)
     except OSError as error:
-        yield Problem(None, f"it cannot be read to its end ({error.strerror}); check its permissions")
+        yield Problem(
+            None, rest_unread=True, reason=f"it cannot be read to its end ({error.strerror}); check its permissions"
+        )
 
 
 def _file_problem(path: Path, within_folder: bool) -> str | None:

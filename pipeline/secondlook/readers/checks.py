@@ -20,6 +20,7 @@ MAX_NULS = 3
 
 _JUNK = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd]")
 _LONGEST_SHOWN_ID = 80
+_LONGEST_ID = 500
 _NOT_UNICODE = "is not valid text (undecodable bytes or lone surrogates); save the file again as UTF-8"
 
 
@@ -67,6 +68,8 @@ def id_problem(case_id: str) -> str | None:
         return "there is no case id; give the row one"
     if not _is_unicode(case_id):
         return f"the case id {_NOT_UNICODE}"
+    if len(case_id) > _LONGEST_ID:
+        return f"the case id has {len(case_id):,} characters; name the right --id-column"
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in case_id):
         return "the case id has line breaks or control characters; remove them, or name the right --id-column"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,13 +58,14 @@ def find_columns(header: tuple[str | None, ...], options: ReadOptions) -> Column
 def _unique_names(header: tuple[str | None, ...]) -> tuple[str, ...]:
     """Stripped names; those without one are called by their place, those that repeat get a number."""
     unique: dict[str, None] = {}
+    used: Counter[str] = Counter()
     for place, given in enumerate(header, start=1):
         # A lone surrogate stands for an undecodable byte; no output could be written with it.
         name = re.sub("[\ud800-\udfff]", "\ufffd", given or "").strip() or f"column {place}"
-        candidate, count = name, 1
+        candidate = name
         while candidate in unique:
-            count += 1
-            candidate = f"{name} ({count})"
+            used[name] += 1
+            candidate = f"{name} ({used[name] + 1})"
         unique[candidate] = None
     return tuple(unique)
 

@@ -126,10 +126,11 @@ def _records(lines: _Lines, separator: str) -> Iterator[_Record | Problem]:
         try:
             fields = _next_fields(reader)
         except _RunawayError:
-            yield Problem(number, _unclosed(lines))
+            yield Problem(number, _unclosed(lines), rest_unread=True)
             return
         except csv.Error:
-            yield Problem(number, _unclosed(lines) if lines.ended else _misquoted(lines))
+            reason = _unclosed(lines) if lines.ended else _misquoted(lines)
+            yield Problem(number, reason, rest_unread=lines.ended)
             continue
         if fields is None:
             return

@@ -15,7 +15,7 @@ from secondlook.readers.rows import Problem, Row
 from secondlook.readers.values import as_text
 
 _BATCH = 256
-_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError)
+_ERRORS = (SystemError, pa.ArrowException, OSError, ValueError, OverflowError)
 
 
 def read_parquet(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:

@@ -19,9 +19,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that cannot be read, or a whole file or sheet (``number`` is None), and why."""
+    """A row that cannot be read, or a whole file or sheet (``number`` is None), and why.
+
+    ``rest_unread``: nor could what follows it.
+    """
 
     number: int | None
     reason: str
     case_id: str | None = None
     sheet: str | None = None
+    rest_unread: bool = False

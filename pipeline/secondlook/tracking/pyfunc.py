@@ -16,6 +16,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from secondlook.bundle import load_bundle
 from secondlook.scorer import Scorer
+from secondlook.text import split_passages
 
 
 class SecondLookModel(PythonModel):
@@ -28,11 +29,11 @@ class SecondLookModel(PythonModel):
     # Without type hints: MLflow would take them for the schema of a request, which the signature gives.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Score a frame of narratives; returns a frame with a row for each."""
-        return pd.DataFrame([self._row(str(text)) for text in model_input["narrative"]])
+        return pd.DataFrame([self._row(text) for text in model_input["narrative"]])
 
-    def _row(self, narrative: str) -> dict[str, Any]:
+    def _row(self, narrative: Any) -> dict[str, Any]:
         modes = self.scorer.bundle.codebook.mode_ids
-        reason = "the narrative is empty" if not narrative.strip() else self.scorer.unreadable(narrative)
+        reason = self._reason(narrative)
         if reason:
             empty = {f"{field}_{mode}": None for mode in modes for field in ("p", "flag", "evidence")}
             return {"priority": None, **empty, "reason": reason}
@@ -44,6 +45,12 @@ class SecondLookModel(PythonModel):
             spans = [evidence.span for evidence in outcome.evidence if evidence.mode == mode]
             row[f"evidence_{mode}"] = [narrative[start:end] for start, end in spans]
         return {**row, "reason": None}
+
+    def _reason(self, narrative: Any) -> str | None:
+        """Why there is no score."""
+        if not isinstance(narrative, str):
+            return "the narrative is not text"
+        return self.scorer.unreadable(narrative) if split_passages(narrative) else "the narrative is empty"
 
 
 set_model(SecondLookModel())

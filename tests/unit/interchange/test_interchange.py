@@ -12,14 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secondlook.bundle import load_bundle
 from secondlook.codebook import Codebook, Mode, load_codebook
+from secondlook.config import ScoreConfig
 from secondlook.corpus import Annotation, EvidenceSpan, Source
 from secondlook.errors import CorpusError
-from secondlook.interchange import FORMATS, ImportOptions, export_annotations, import_annotations
+from secondlook.interchange import FORMATS, ImportOptions, export_annotations, export_predictions, import_annotations
 from secondlook.interchange.hub import from_dataset, to_dataset
 from secondlook.interchange.marks import Mark, place_mark, to_utf16
 from secondlook.interchange.table import draft_codebook
+from secondlook.readers import ReadOptions
 from secondlook.schema import Span
+from secondlook.score import score
 
 BOOK = Codebook(
     name="b",
@@ -325,3 +329,75 @@ def test_utf16_offsets_always_find_their_way_back(text: str, data: st.DataObject
     units = to_utf16(text, span)
     placed = place_mark(text, Mark("m", units.start, units.end, text[slice(*span)], utf16=True))
     assert placed == (span, "")
+
+
+def test_nothing_that_was_not_judged_becomes_a_no(tmp_path: Path) -> None:
+    """Empty cells, missing columns, other modes of a binary answer, lost spans: unknown, not negative."""
+    table = tmp_path / "t.csv"
+    table.write_text("case_id,narrative,told_suspect\n1,One.,\n2,Two.,1\n3,,1\n")
+    back = import_annotations(table, "table", BOOK)
+    assert [item.labels for item in back.annotations] == [{}, {"told_suspect": True}]
+    assert "row 4" in back.notes[0]
+    lines = [
+        {"text": TEXT, "label": "told_suspect", "answer": "accept", "_input_hash": 1},
+        {
+            "text": TEXT,
+            "label": "nobody_went",
+            "answer": "reject",
+            "_input_hash": 1,
+            "spans": [{"start": 0, "end": 4, "label": "nobody_went"}],
+        },
+        {
+            "text": TEXT,
+            "spans": [{"start": 0, "end": 5, "label": "told_suspect", "text": "not there"}],
+            "_input_hash": 2,
+        },
+    ]
+    path = _write(tmp_path / "e.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    one, two = import_annotations(path, "prodigy", BOOK).annotations
+    assert one.labels == {"told_suspect": True, "nobody_went": False}
+    assert two.labels == {"nobody_went": False}
+
+
+@pytest.mark.parametrize("kind", ["datasets", "table", "docbin"])
+def test_partial_labels_survive_the_round_trip(tmp_path: Path, kind: str) -> None:
+    partial = _annotation(
+        id="n3", narrative="Only one mode was judged here.", labels={"nobody_went": False}, evidence=()
+    )
+    path = tmp_path / {"datasets": "folder", "table": "t.csv"}.get(kind, "d.spacy")
+    export_annotations([partial], path, kind, BOOK)
+    assert import_annotations(path, kind, BOOK).annotations[0].labels == {"nobody_went": False}
+
+
+def test_a_group_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("case_id,narrative,told_suspect,incident\n1,One.,1,a\n")
+    with pytest.raises(CorpusError, match="did you mean 'incident'"):
+        import_annotations(table, "table", BOOK, ImportOptions(group_column="incidents"))
+    item = import_annotations(table, "table", BOOK, ImportOptions(group_column="incident")).annotations[0]
+    assert item.group == "a"
+
+
+def test_labels_with_accents_draft_a_valid_codebook(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("case_id,narrative,kind\n1,One.,Übergriff\n2,Two.,投诉\n", encoding="utf-8")
+    assert draft_codebook(table, ImportOptions(label_column="kind"), tmp_path / "b.yaml") == ["ubergriff", "mode"]
+    load_codebook(tmp_path / "b.yaml")
+
+
+def test_a_run_becomes_predictions_to_correct(tmp_path: Path, tiny_bundle: Path) -> None:
+    text = "😀 The banan ketor lomed. The clerk told him everything in case 5."
+    (tmp_path / "c1.txt").write_text(text, encoding="utf-8")
+    bundle = load_bundle(tiny_bundle)
+    score([tmp_path / "c1.txt"], tmp_path / "run", bundle, ScoreConfig(), ReadOptions())
+    assert export_predictions(tmp_path / "run", tmp_path / "p.json", "label-studio", bundle.codebook) == 1
+    task = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))[0]
+    prediction = task["predictions"][0]
+    assert prediction["model_version"].startswith("tiny ")
+    assert 0 < prediction["score"] < 1
+    value = prediction["result"][0]["value"]
+    assert value["text"] == "The clerk told him everything in case 5."
+    units = text.encode("utf-16-le")[2 * value["start"] : 2 * value["end"]]
+    assert units.decode("utf-16-le") == value["text"]
+    with pytest.raises(CorpusError, match="not a run"):
+        export_predictions(tmp_path, tmp_path / "p.json", "label-studio", bundle.codebook)
