@@ -26,8 +26,7 @@ class SecondLookModel(PythonModel):
         """Load the bundle and check its digests."""
         self.scorer = Scorer(load_bundle(Path(context.artifacts["bundle"])))
 
-    # Without type hints: MLflow would take them for the schema of a request, which the signature gives.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Score a frame of narratives; returns a frame with a row for each."""
         return pd.DataFrame([self._row(text) for text in model_input["narrative"]])
 
