@@ -102,13 +102,22 @@ def label_names(codebook: Codebook) -> dict[str, str]:
 
 
 def plain(name: str) -> str:
-    """A label's name without case, accents, blanks and punctuation.
+    """A label's name without case, blanks and punctuation, in any script.
 
     >>> plain(" Information leaked (to suspect) ")
     'information_leaked_to_suspect'
     """
+    return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
+
+
+def slug(name: str) -> str:
+    """An id for a label: ASCII letters, digits and underscores, a letter first.
+
+    >>> slug("Übergriff"), slug("1st delay"), slug("投诉")
+    ('ubergriff', 'mode_1st_delay', 'mode')
+    """
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[\W_]+", "_", letters.casefold()).strip("_")
+    return re.sub(r"^(?=\d)", "mode_", plain(letters))[:50] or "mode"
 
 
 def place_mark(text: str, mark: Mark) -> tuple[Span, str] | None:

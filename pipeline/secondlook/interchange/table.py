@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, count
@@ -14,7 +13,7 @@ import yaml
 from secondlook.codebook import Codebook
 from secondlook.corpus import Annotation
 from secondlook.errors import CorpusError, did_you_mean
-from secondlook.interchange.marks import ImportOptions, Marked, label_names, plain
+from secondlook.interchange.marks import ImportOptions, Marked, label_names, plain, slug
 from secondlook.readers import ReadOptions, read_cases
 from secondlook.schema import Case, Reject
 
@@ -76,7 +75,7 @@ def draft_codebook(path: Path, options: ImportOptions, out: Path) -> list[str]:
     )
     modes: dict[str, dict[str, str]] = {}
     for label, number in counts.most_common():
-        name = re.sub(r"^(?=\d)", "mode_", plain(label))[:50] or "mode"
+        name = slug(label)
         mode_id = next(i for i in chain([name], (f"{name}_{n}" for n in count(2))) if i not in modes)
         definition = f"TO WRITE: when does '{label}' hold, and when not? ({number} narratives carry it.)"
         modes[mode_id] = {"id": mode_id, "title": label, "definition": definition, "evidence": "optional"}

@@ -380,9 +380,12 @@ def test_a_group_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_labels_with_accents_draft_a_valid_codebook(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    table.write_text("case_id,narrative,kind\n1,One.,Übergriff\n2,Two.,投诉\n", encoding="utf-8")
-    assert draft_codebook(table, ImportOptions(label_column="kind"), tmp_path / "b.yaml") == ["ubergriff", "mode"]
-    load_codebook(tmp_path / "b.yaml")
+    table.write_text("case_id,narrative,kind\n1,One.,Übergriff\n2,Two.,投诉\n3,Three.,泄密\n", encoding="utf-8")
+    options = ImportOptions(label_column="kind")
+    modes = draft_codebook(table, options, tmp_path / "b.yaml")
+    assert modes == ["ubergriff", "mode", "mode_2"]
+    back = import_annotations(table, "table", load_codebook(tmp_path / "b.yaml"), options)
+    assert [[mode for mode, holds in item.labels.items() if holds] for item in back.annotations] == [[m] for m in modes]
 
 
 def test_a_run_becomes_predictions_to_correct(tmp_path: Path, tiny_bundle: Path) -> None:
