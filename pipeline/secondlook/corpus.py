@@ -148,7 +148,7 @@ def load_corpus(path: Path, codebook: Codebook) -> list[Annotation]:
     """The annotations of a file or folder, in file and line order.
 
     Raises:
-        CorpusError: lists the problems that ``check_corpus`` finds, near-duplicates excepted.
+        CorpusError: lists what :func:`check_annotations` finds.
     """
     located, problems = read_annotations(path)
     problems += check_annotations(located, codebook)

@@ -191,6 +191,7 @@ def _digests(data: DataConfig) -> dict[str, str]:
         "annotations": together.hexdigest(),
         "codebook": hashlib.sha256(data.codebook.read_bytes()).hexdigest(),
         "split": split_digest(data.splits),
+        "groups": f"near-duplicates from {data.near_duplicate_similarity}",
         "passages": hashlib.sha256(Path(text.__file__).read_bytes() + version("nupunkt").encode()).hexdigest(),
     }
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any
 
 from secondlook.schema import Span
 
@@ -58,7 +56,7 @@ _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "
 
 
 def words(text: str) -> list[str]:
-    """The lower-case words of a text, as the corpus audit and the language check count them.
+    """The lower-case words of a text, as the corpus audit and the search for near-duplicates count them.
 
     >>> words("She said: DON'T go at 10.30!")
     ['she', 'said', "don't", 'go', 'at', '10', '30']
@@ -119,12 +117,7 @@ def _cut(text: str, span: Span, max_characters: int) -> Iterator[Span]:
 
 
 def _sentences(block: str) -> list[tuple[int, int]]:
-    return list(_segmenter().sent_spans(block))
+    # Imported at the first sentence: no module of ours does work when it loads.
+    from nupunkt import sent_spans
 
-
-@lru_cache(maxsize=1)
-def _segmenter() -> Any:
-    """nupunkt, loaded at the first sentence: it reads its model when it is imported."""
-    import nupunkt
-
-    return nupunkt
+    return list(sent_spans(block))
