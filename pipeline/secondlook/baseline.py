@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -54,8 +55,6 @@ class LinearEvidenceModel:
         self._vectorisers = dict(vectorisers)
         self._coefficients = coefficients
         self._intercepts = intercepts
-        self._known = {word for term in self._vectorisers["words"].vocabulary_ for word in term.split()}
-        self._tokens = CountVectorizer().build_analyzer()
 
     @classmethod
     def fit(
@@ -100,11 +99,6 @@ class LinearEvidenceModel:
         ends = np.cumsum([len(spans) for spans in passages])
         return np.split(scores, ends[:-1])
 
-    def known_words(self, narrative: str) -> float:
-        """The share of a narrative's words that training ever saw: near 0 for another language."""
-        tokens = self._tokens(normalise(narrative))
-        return sum(token in self._known for token in tokens) / len(tokens) if tokens else 0.0
-
     def to_files(self) -> dict[str, bytes]:
         """The model as named files of plain data."""
         vocabulary = {
@@ -117,6 +111,11 @@ class LinearEvidenceModel:
             "vocabulary.json": json.dumps(vocabulary, ensure_ascii=False, indent=0).encode(),
             "weights.safetensors": save_tensors(tensors),
         }
+
+    def save(self, folder: Path) -> None:
+        """Write the named files into a folder."""
+        for name, content in self.to_files().items():
+            (folder / name).write_bytes(content)
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], modes: Sequence[str], config: LinearModelConfig) -> Self:

@@ -6,9 +6,12 @@ file                     what it holds
 ``manifest.json``        format version, model kind and settings, provenance, and the SHA-256 of every
                          other file below
 ``codebook.yaml``        the modes the model was trained for, as they were then
+``calibration.json``     per mode: Platt scaling and operating point, with the counts they rest on
+``words.json``           the words that training saw: a narrative of others is another language
+``model.onnx``           the encoder, int8 (transformer model)
+``tokenizer.json``       what cuts text into its tokens (transformer model)
 ``vocabulary.json``      terms in the order of the weights (linear model)
 ``weights.safetensors``  numbers (linear model)
-``calibration.json``     per mode: Platt scaling and operating point, with the counts they rest on
 =======================  ==========================================================================
 
 Beside them, undigested because they describe the bundle and do not score: ``metrics.json``,
@@ -19,26 +22,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.calibration import Calibration, OperatingPoint
 from secondlook.codebook import Codebook, load_codebook
-from secondlook.config import LinearModelConfig, PoolingConfig, Strict
+from secondlook.config import LinearModelConfig, ModelConfig, PoolingConfig, Strict, TransformerModelConfig
+from secondlook.encoder.session import TransformerEvidenceModel
 from secondlook.errors import BundleError, DigestError
+from secondlook.language import KnownWords
+from secondlook.schema import Span
 from secondlook.storage import MANIFEST, whole_folder
 
 KIND = "secondlook-bundle"
-FORMAT = f"{KIND}/1"
-_DIGESTED = frozenset({"codebook.yaml", "vocabulary.json", "weights.safetensors", "calibration.json"})
-_NAMES = _DIGESTED | {MANIFEST, "metrics.json", "README.md", "plots"}
+FORMAT = f"{KIND}/2"
+_COMMON = frozenset({"codebook.yaml", "calibration.json", "words.json"})
+_OF_KIND = {
+    "linear": frozenset({"vocabulary.json", "weights.safetensors"}),
+    "transformer": frozenset({"model.onnx", "tokenizer.json"}),
+}
+_NAMES = _COMMON.union(*_OF_KIND.values()) | {MANIFEST, "metrics.json", "README.md", "plots"}
 
 
 class ModeCalibration(Strict):
@@ -61,11 +73,25 @@ class Provenance(Strict):
     libraries: dict[str, str]
 
 
+class EvidenceModel(Protocol):
+    """What a bundle asks of a model: log-odds for every passage and mode, as plain data on disk."""
+
+    @property
+    def config(self) -> LinearModelConfig | TransformerModelConfig:
+        """The choices it was made with."""
+
+    def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> list[NDArray[np.float64]]:
+        """Log-odds for each narrative. *Shape of each:* ``(passages, modes)``."""
+
+    def to_files(self) -> dict[str, bytes]:
+        """The model as named files."""
+
+
 class Manifest(Strict):
     """The contents of ``manifest.json``."""
 
     format: str
-    model: LinearModelConfig
+    model: ModelConfig
     pooling: PoolingConfig
     provenance: Provenance
     files: dict[str, str]
@@ -76,7 +102,8 @@ class Bundle:
     """A trained model and what turns its scores into flags."""
 
     codebook: Codebook
-    model: LinearEvidenceModel
+    model: EvidenceModel
+    words: KnownWords
     pooling: PoolingConfig
     modes: Mapping[str, ModeCalibration]
     provenance: Provenance
@@ -122,12 +149,22 @@ def load_bundle(folder: Path) -> Bundle:
         codebook = load_codebook(folder / "codebook.yaml")
         calibrations = json.loads(files["calibration.json"])
         modes = {mode: ModeCalibration.model_validate(calibrations[mode]) for mode in codebook.mode_ids}
-        model = LinearEvidenceModel.from_files(files, codebook.mode_ids, manifest.model)
+        model = model_from_files(files, codebook.mode_ids, manifest.model)
+        words = KnownWords.from_bytes(files["words.json"])
     except (KeyError, ValueError) as cause:
         raise BundleError(
             f"{folder}: its files do not fit together ({cause}); train or fetch the bundle again"
         ) from None
-    return Bundle(codebook, model, manifest.pooling, modes, manifest.provenance)
+    return Bundle(codebook, model, words, manifest.pooling, modes, manifest.provenance)
+
+
+def model_from_files(
+    files: Mapping[str, bytes], modes: Sequence[str], config: LinearModelConfig | TransformerModelConfig
+) -> EvidenceModel:
+    """The model that ``to_files`` wrote; KeyError or ValueError if the files do not fit together."""
+    if isinstance(config, LinearModelConfig):
+        return LinearEvidenceModel.from_files(files, modes, config)
+    return TransformerEvidenceModel.from_files(files, modes, config)
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -136,6 +173,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     files = bundle.model.to_files() | {
         "codebook.yaml": codebook.encode(),
         "calibration.json": _json(calibration),
+        "words.json": bundle.words.to_bytes(),
     }
     manifest = Manifest(
         format=FORMAT,
@@ -173,7 +211,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: is not a manifest ({cause.error_count()} fields do not fit)") from None
     if unsafe := [name for name in manifest.files if Path(name).name != name]:
         raise BundleError(f"{path}: names files outside the bundle: {', '.join(unsafe)}")
-    if missing := sorted(_DIGESTED - manifest.files.keys()):
+    if missing := sorted((_COMMON | _OF_KIND[manifest.model.kind]) - manifest.files.keys()):
         raise BundleError(f"{path}: gives no digest of {', '.join(missing)}; train or fetch the bundle again")
     return manifest
 

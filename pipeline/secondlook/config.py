@@ -60,6 +60,60 @@ class LinearModelConfig(Strict):
     inverse_regularisation: Annotated[float, Field(gt=0)] = 10.0
 
 
+class FittingConfig(Strict):
+    """How a transformer is fine-tuned.
+
+    A batch holds windows of up to ``batch_tokens`` tokens. The loss of a narrative is the cross-entropy of
+    its labels plus ``evidence_weight`` times that of its passages; a passage that is evidence counts
+    ``evidence_positive_weight`` times. ``pair_weight`` ranks the members of a minimal pair. Training stops
+    when the development part has not gained for ``patience`` epochs. ``folds`` models, each blind to a part
+    of the groups, give the scores that calibration rests on. ``device`` null takes a GPU where there is one.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=100)] = 6
+    patience: Annotated[int, Field(ge=1)] = 3
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    batch_tokens: Annotated[int, Field(ge=64)] = 3072
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    head_learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    evidence_weight: Annotated[float, Field(ge=0)] = 1.0
+    evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
+    pair_weight: Annotated[float, Field(ge=0)] = 0.0
+    bfloat16: bool = True
+    device: Literal["cpu", "cuda", "mps"] | None = None
+
+
+class TransformerModelConfig(Strict):
+    """The transformer evidence model: windows of whole passages, a score for every passage in its context.
+
+    ``encoder`` is an encoder that comes as a Python package ("all-MiniLM-L6-v2"), a folder that
+    ``save_pretrained`` wrote, or a name on a model hub. ``encoder_digest`` is the SHA-256 of its
+    ``model.safetensors``; null accepts any. A passage's score is the mean of its tokens' scores, or their
+    mean under learnt weights ("attention").
+    """
+
+    kind: Literal["transformer"] = "transformer"
+    encoder: str = "all-MiniLM-L6-v2"
+    encoder_digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    window_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
+    context_tokens: Annotated[int, Field(ge=0, le=4096)] = 96
+    passage_pooling: Literal["mean", "attention"] = "mean"
+    quantise: bool = True
+    fitting: FittingConfig = FittingConfig()
+
+    @model_validator(mode="after")
+    def _context_leaves_room(self) -> Self:
+        if self.context_tokens > self.window_tokens // 2:
+            raise ValueError("context_tokens may take half of window_tokens at most")
+        return self
+
+
+ModelConfig = Annotated[LinearModelConfig | TransformerModelConfig, Field(discriminator="kind")]
+
+
 class PoolingConfig(Strict):
     """How passage scores become a narrative score; see ``secondlook.evidence``."""
 
@@ -106,11 +160,12 @@ class TrainConfig(Strict):
     name: str
     seed: int = 0
     data: DataConfig = DataConfig()
-    model: LinearModelConfig = LinearModelConfig()
+    model: ModelConfig = LinearModelConfig()
     pooling: PoolingConfig = PoolingConfig()
     operating_points: OperatingPointConfig = OperatingPointConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
     tracking: TrackingConfig | None = TrackingConfig()
+    workspace: Path = Path("runs/training")
     bundle: Path = Path("models/default")
 
 
@@ -183,16 +238,22 @@ def _explain(problem: Any, kind: type[BaseModel]) -> str:
 
 def _keys_at(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The keys that the (possibly nested) model at ``loc`` knows."""
-    current: Any = kind
+    current = [kind]
     for part in loc:
-        if isinstance(part, str) and part in getattr(current, "model_fields", {}):
-            current = _model_in(current.model_fields[part].annotation)
-    return sorted(getattr(current, "model_fields", {}))
+        fields = {name: field for model in current for name, field in model.model_fields.items()}
+        if part in fields:
+            current = _models_in(fields[str(part)].annotation)
+        else:  # in a union, the kind that the data chose
+            current = [model for model in current if _is_kind(model, part)] or current
+    return sorted({name for model in current for name in model.model_fields})
 
 
-def _model_in(annotation: Any) -> Any:
-    """The model inside an annotation such as ``tuple[Mode, ...]`` or ``Tracking | None``."""
+def _is_kind(model: type[BaseModel], part: int | str) -> bool:
+    return "kind" in model.model_fields and model.model_fields["kind"].default == part
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside an annotation such as ``tuple[Mode, ...]`` or ``Tracking | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_model_in(argument) for argument in getattr(annotation, "__args__", ())]
-    return next((model for model in inner if model is not None), None)
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]

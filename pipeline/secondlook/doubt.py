@@ -16,9 +16,10 @@ from cleanlab.rank import get_label_quality_scores
 from rich.progress import Progress
 from sklearn.model_selection import GroupKFold
 
+from secondlook.calibrate import out_of_fold_probabilities
 from secondlook.config import TrainConfig
 from secondlook.prepare import Part, load_prepared
-from secondlook.train import out_of_fold_probabilities
+from secondlook.workspace import open_workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def find_doubts(config: TrainConfig, progress: Progress | None = None) -> list[D
     prepared = load_prepared(config.data)
     part = _in_folds(prepared.whole())
     modes = prepared.codebook.mode_ids
-    probabilities = out_of_fold_probabilities(part, modes, config, progress)
+    workspace = open_workspace(config.model_copy(update={"name": f"{config.name}-doubt"}), prepared)
+    probabilities = out_of_fold_probabilities(part, modes, config, workspace, progress)
     doubts = []
     for column, mode in enumerate(modes):
         known = np.flatnonzero(~np.isnan(part.labels[:, column]))

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from secondlook import text
 from secondlook.codebook import Codebook, load_codebook
 from secondlook.config import DataConfig
-from secondlook.corpus import Annotation, corpus_digest, load_gold
+from secondlook.corpus import Annotation, Pair, Style, corpus_digest, load_gold
 from secondlook.errors import CorpusError
 from secondlook.schema import Span
 from secondlook.splits import check_split, read_split, resolve_groups, split_digest
 
-FORMAT = "secondlook-prepared/1"
+FORMAT = "secondlook-prepared/2"
 COVERAGE = 0.5
 """A passage is evidence when it and an evidence span share this much of the shorter of the two."""
 
@@ -45,6 +45,8 @@ class Part:
     passages: list[list[Span]]
     targets: list[NDArray[np.float64]]
     evidence: list[dict[str, list[Span]]]
+    styles: list[Style]
+    pairs: list[Pair | None]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,6 +63,8 @@ class Part:
             passages=[self.passages[i] for i in where],
             targets=[self.targets[i] for i in where],
             evidence=[self.evidence[i] for i in where],
+            styles=[self.styles[i] for i in where],
+            pairs=[self.pairs[i] for i in where],
         )
 
 
@@ -98,6 +102,8 @@ class Prepared:
                 {mode: [Span(*pair) for pair in pairs] for mode, pairs in record["evidence"].items()}
                 for record in records
             ],
+            styles=[Style.model_validate(record["style"]) for record in records],
+            pairs=[Pair.model_validate(record["pair"]) if record["pair"] else None for record in records],
         )
 
 
@@ -173,6 +179,8 @@ def _record(annotation: Annotation, codebook: Codebook) -> dict[str, Any]:
         "passages": passages,
         "targets": [[None if np.isnan(value) else int(value) for value in row] for row in targets],
         "evidence": {mode: annotation.spans(mode) for mode in codebook.mode_ids if annotation.spans(mode)},
+        "style": annotation.style.model_dump(by_alias=True),
+        "pair": annotation.pair.model_dump() if annotation.pair else None,
     }
 
 

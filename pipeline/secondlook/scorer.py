@@ -69,7 +69,7 @@ class Scorer:
 
     def unreadable(self, narrative: str) -> str | None:
         """Why this bundle cannot judge a narrative (another language or script), or None if it can."""
-        known = self.bundle.model.known_words(narrative)
+        known = self.bundle.words.share(narrative)
         if known >= self.config.minimum_known_words:
             return None
         return (

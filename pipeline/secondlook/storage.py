@@ -27,6 +27,13 @@ def whole_folder(folder: Path, kind: str, names: Collection[str]) -> Iterator[Pa
     """
     folder = folder.resolve()
     check_replaceable(folder, kind, names)
+    with fresh_folder(folder) as fresh:
+        yield fresh
+
+
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """A fresh folder that takes the place of ``folder``, whatever that holds, when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
     fresh.mkdir()
@@ -77,3 +84,13 @@ def _swap(fresh: Path, folder: Path) -> None:
         os.replace(old, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; OSError if it cannot be written."""
+    fresh = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
+    try:
+        fresh.write_bytes(content)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from secondlook.schema import ScoredCase
 if TYPE_CHECKING:
     from secondlook.agreement import Agreement
     from secondlook.audit import Check
+    from secondlook.bundle import ModeCalibration
     from secondlook.doubt import Doubt
 
 EXCERPT_CHARACTERS = 280
@@ -63,6 +64,18 @@ def audit_table(checks: Sequence[Check]) -> Table:
     for check in checks:
         name = Text.assemble(check.name, (f"\n{printable(check.detail)}" if check.detail else "", "dim"))
         table.add_row(name, check.value, check.limit, "holds" if check.holds else Text("BREACH", "bold red"))
+    return table
+
+
+def calibration_table(modes: Mapping[str, ModeCalibration]) -> Table:
+    """Where each mode flags, what it reached there out of fold, and what that rests on."""
+    table = Table(title="Operating points, out of fold", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("mode", "flag at", "recall", "precision", "positives", "note"):
+        table.add_column(heading)
+    for mode, settings in modes.items():
+        point = settings.operating_point
+        figures = (f"{point.threshold:.3f}", f"{point.recall:.2f}", f"{point.precision:.2f}", str(point.positives))
+        table.add_row(mode, *figures, "; ".join(filter(None, [settings.calibration.note, point.note])))
     return table
 
 

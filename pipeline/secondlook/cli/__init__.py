@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secondlook.cli.common import ConfigFile, progress_bar, safe
 from secondlook.cli.labels import codebook_app, labels_app
+
+if TYPE_CHECKING:
+    from secondlook.config import TrainConfig
+    from secondlook.export import Trained
 
 app = typer.Typer(
     help="A second look at how a case was handled: rank case narratives for review, with the evidence.",
@@ -109,17 +113,54 @@ def prepare(config: ConfigFile) -> None:
 
 
 @app.command()
-def train(config: ConfigFile) -> None:
-    """Train, calibrate and save a bundle; track the run in MLflow."""
+def fit(config: ConfigFile) -> None:
+    """Fit a model of the train part, and those that calibration needs; goes on where it was stopped."""
     from secondlook.config import TrainConfig, load_config
-    from secondlook.terminal import console, measures_table
+    from secondlook.fit import fit as run_fit
+    from secondlook.terminal import console
+
+    with progress_bar() as progress:
+        done = run_fit(load_config(config, TrainConfig), progress)
+    console().print(f"Fitted: {done.workspace.folder}", soft_wrap=True)
+
+
+@app.command()
+def calibrate(config: ConfigFile) -> None:
+    """Turn a fit's scores into probabilities and operating points, on narratives that it did not see."""
+    from secondlook.calibrate import calibrate as run_calibrate
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.terminal import calibration_table, console
+
+    console().print(calibration_table(run_calibrate(load_config(config, TrainConfig))))
+
+
+@app.command()
+def export(config: ConfigFile) -> None:
+    """Save a fitted and calibrated model as a bundle; track the run in MLflow."""
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.export import export as run_export
+
+    choices = load_config(config, TrainConfig)
+    _check_tracking(choices)
+    _show_and_track(choices, run_export(choices))
+
+
+@app.command()
+def train(config: ConfigFile) -> None:
+    """Fit, calibrate and export in one go; goes on where it was stopped."""
+    from secondlook.config import TrainConfig, load_config
     from secondlook.train import train as run_train
 
     choices = load_config(config, TrainConfig)
-    if choices.tracking:
-        _check_tracking()
+    _check_tracking(choices)
     with progress_bar() as progress:
         trained = run_train(choices, progress)
+    _show_and_track(choices, trained)
+
+
+def _show_and_track(choices: TrainConfig, trained: Trained) -> None:
+    from secondlook.terminal import console, measures_table
+
     terminal = console()
     terminal.print(measures_table(trained.development.summary))
     terminal.print(f"Bundle: {choices.bundle}", soft_wrap=True)
@@ -130,13 +171,13 @@ def train(config: ConfigFile) -> None:
         terminal.print(f"MLflow run {run_id} in {choices.tracking.uri}", soft_wrap=True)
 
 
-def _check_tracking() -> None:
+def _check_tracking(choices: TrainConfig) -> None:
     """Say before the work, not after it, that the run cannot be tracked."""
     from importlib.util import find_spec
 
     from secondlook.errors import ConfigError
 
-    if find_spec("mlflow") is None:
+    if choices.tracking and find_spec("mlflow") is None:
         raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
 
 

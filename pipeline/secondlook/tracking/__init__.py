@@ -17,8 +17,8 @@ from typing import Any
 
 from secondlook.config import TrackingConfig, TrainConfig
 from secondlook.evaluate import Report, curves
+from secondlook.export import Trained
 from secondlook.figures import draw
-from secondlook.train import Trained
 
 # Before MLflow is imported: it reads these once. A caller's own choice is kept.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,0 +1,154 @@
+"""The network: a pretrained encoder, and a score and a weight for every token and mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+from secondlook.config import PoolingConfig
+
+_START_LOG_ODDS = -2.5
+"""Evidence is rare: an untrained head that says one in thirteen learns at once what matters."""
+
+
+class EvidenceConfig(PreTrainedConfig):
+    """What :class:`EvidenceEncoder` is made of.
+
+    Args:
+        encoder: the encoder's own configuration, as a dictionary.
+        modes: ids in the codebook's order.
+        passage_pooling: "mean", or "attention" for learnt weights.
+        head_dropout: share of the token states' entries that training leaves out.
+    """
+
+    model_type = "secondlook-evidence"
+
+    def __init__(
+        self,
+        encoder: dict[str, Any] | None = None,
+        modes: Sequence[str] = (),
+        passage_pooling: str = "mean",
+        head_dropout: float = 0.1,
+        **others: Any,
+    ) -> None:
+        self.encoder = encoder or {}
+        self.modes = list(modes)
+        self.passage_pooling = passage_pooling
+        self.head_dropout = head_dropout
+        super().__init__(**others)
+
+
+class EvidenceEncoder(PreTrainedModel):
+    """Reads windows, scores tokens. ``save_pretrained`` and ``from_pretrained`` work as with any model.
+
+    Args:
+        config: see :class:`EvidenceConfig`.
+        encoder: a pretrained encoder; a fresh one of the configuration's shape if not given.
+    """
+
+    config_class = EvidenceConfig
+    base_model_prefix = "encoder"
+    all_tied_weights_keys: dict[str, str] = {}  # noqa: RUF012 (the library's own protocol)
+
+    def __init__(self, config: EvidenceConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.encoder = encoder or AutoModel.from_config(
+            AutoConfig.for_model(**config.encoder), **_without_pooler(config.encoder)
+        )
+        width, modes = self.encoder.config.hidden_size, len(config.modes)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.head = nn.Linear(width, modes)
+        self.attention = nn.Linear(width, modes) if config.passage_pooling == "attention" else None
+        with torch.no_grad():
+            nn.init.normal_(self.head.weight, std=0.02)
+            nn.init.constant_(self.head.bias, _START_LOG_ODDS)
+            if self.attention is not None:
+                nn.init.zeros_(self.attention.weight)
+                nn.init.zeros_(self.attention.bias)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and weights of tokens.
+
+        Args:
+            input_ids: *Shape:* ``(windows, tokens)``.
+            attention_mask: 1 for tokens, 0 for padding. *Shape:* ``(windows, tokens)``.
+
+        Returns:
+            Log-odds and positive weights. *Shape of both:* ``(windows, tokens, modes)``.
+        """
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = self.dropout(states.float())
+        scores = self.head(states)
+        if self.attention is None:
+            return scores, torch.ones_like(scores)
+        return scores, self.attention(states).clamp(-15, 15).exp()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Heads are set above, and encoders set themselves."""
+
+
+def from_pretrained_encoder(
+    place: str, modes: Sequence[str], passage_pooling: str, dropout: float
+) -> tuple[EvidenceEncoder, str]:
+    """A network over a pretrained encoder with fresh heads, and the encoder's tokenizer as JSON.
+
+    Raises:
+        OSError, ValueError: there is no encoder at that place, or it has no fast tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    config = AutoConfig.from_pretrained(place)
+    encoder = AutoModel.from_pretrained(place, **_without_pooler(config.to_dict()))
+    tokenizer = getattr(AutoTokenizer.from_pretrained(place), "backend_tokenizer", None)
+    if tokenizer is None:
+        raise ValueError(f"{place}: its tokenizer gives no offsets (a fast tokenizer is needed)")
+    settings = EvidenceConfig(config.to_dict(), modes, passage_pooling, dropout)
+    return EvidenceEncoder(settings, encoder), str(tokenizer.to_str())
+
+
+def passage_scores(scores: Tensor, weights: Tensor, owners: Tensor, passages: int) -> Tensor:
+    """The weighted means of tokens' scores by the passage that owns them.
+
+    Args:
+        scores, weights: *Shape:* ``(tokens, modes)``.
+        owners: passage numbers. *Shape:* ``(tokens,)``.
+
+    Returns:
+        *Shape:* ``(passages, modes)``; 0 for a passage that owns no token.
+    """
+    shape = (passages, scores.shape[-1])
+    total = scores.new_zeros(shape).index_add(0, owners, scores * weights)
+    weight = scores.new_zeros(shape).index_add(0, owners, weights)
+    return total / weight.clamp(min=1e-9)
+
+
+def pool(scores: Tensor, narrative: Tensor, narratives: int, pooling: PoolingConfig) -> Tensor:
+    """:func:`secondlook.evidence.pool` for many narratives at once, differentiable.
+
+    Args:
+        scores: log-odds. *Shape:* ``(passages, modes)``.
+        narrative: which narrative each passage is of; each has one at least. *Shape:* ``(passages,)``.
+
+    Returns:
+        *Shape:* ``(narratives, modes)``.
+    """
+    shape = (narratives, scores.shape[-1])
+    index = narrative[:, None].expand_as(scores)
+    if pooling.kind == "noisy_or":
+        total = scores.new_zeros(shape).index_add(0, narrative, nn.functional.softplus(scores))
+        return torch.where(total > 30, total, torch.log(torch.expm1(total.clamp(1e-30, 30))))
+    highest = scores.new_full(shape, -torch.inf).scatter_reduce(0, index, scores, "amax")
+    if pooling.kind == "max":
+        return highest
+    top = highest.detach()
+    terms = torch.exp((scores - top[narrative]) * pooling.sharpness)
+    return top + torch.log(scores.new_zeros(shape).index_add(0, narrative, terms)) / pooling.sharpness
+
+
+def _without_pooler(config: dict[str, Any]) -> dict[str, bool]:
+    """BERT's relatives have a pooler that is not used here."""
+    return {"add_pooling_layer": False} if config.get("model_type") in ("bert", "roberta", "xlm-roberta") else {}

@@ -1,0 +1,203 @@
+"""Fit: a model of the whole train part, and models blind to a part of it each, for calibration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from secondlook.baseline import LinearEvidenceModel
+from secondlook.bundle import EvidenceModel
+from secondlook.config import LinearModelConfig, TrainConfig, TransformerModelConfig
+from secondlook.errors import ConfigError, TrainingError
+from secondlook.evidence import pool
+from secondlook.prepare import Part, Prepared, load_prepared
+from secondlook.schema import Span
+from secondlook.storage import fresh_folder
+from secondlook.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from secondlook.encoder.finetuned import Lesson
+
+Array = NDArray[np.float64]
+ROUNDS = 3
+"""How often passages are chosen anew where positives come without evidence."""
+
+
+class Fitted(Protocol):
+    """A model that can score passages and be saved."""
+
+    def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> list[Array]:
+        """Log-odds for each narrative. *Shape of each:* ``(passages, modes)``."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model into an empty folder."""
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What a fit left in its workspace, and the corpus it was made from."""
+
+    workspace: Workspace
+    prepared: Prepared
+
+
+def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
+    """Fit as the configuration says; what an earlier run had done already is not done again.
+
+    Raises:
+        TrainingError: a mode that the train part cannot teach, or a disk that is full.
+        ConfigError: an encoder that is missing or is not the one that was meant.
+        CodebookError, CorpusError, SplitError: the labels are not fit to train on.
+    """
+    prepared = load_prepared(config.data)
+    part, development = prepared.part("train"), prepared.part("development")
+    modes = prepared.codebook.mode_ids
+    check_teachable(part, modes)
+    workspace = open_workspace(config, prepared)
+    try:
+        out_of_fold(part, development, modes, config, workspace, progress)
+        if not workspace.model.is_dir():
+            model = _fit(part, development, modes, config, workspace.checkpoints / "model", "model", progress)
+            with fresh_folder(workspace.model) as fresh:
+                model.save(fresh)
+    except OSError as cause:
+        raise TrainingError(
+            f"{workspace.folder}: cannot be written ({cause}); free some space and run the same command again"
+        ) from None
+    shutil.rmtree(workspace.checkpoints, ignore_errors=True)
+    return Fits(workspace, prepared)
+
+
+def out_of_fold(
+    part: Part,
+    development: Part,
+    modes: Sequence[str],
+    config: TrainConfig,
+    workspace: Workspace,
+    progress: Progress | None = None,
+) -> Array:
+    """Pooled log-odds of every narrative by a model that did not see it. *Shape:* ``(narratives, modes)``.
+
+    NaN where a narrative is in no fold. The models stop early on the development part, as the model of
+    the whole train part does.
+    """
+    scores = np.full((len(part), len(modes)), np.nan)
+    folds = _folds(part, config)
+    numbers = sorted(set(folds[~np.isnan(folds)].astype(int).tolist()))
+    for place, fold in enumerate(numbers):
+        held = folds == fold
+        done = workspace.read_fold(fold, list(modes))
+        if done is None:
+            name = f"fold {place + 1} of {len(numbers)}"
+            checkpoints = workspace.checkpoints / f"fold-{fold}"
+            model = _fit(part.select(~held), development, modes, config, checkpoints, name, progress)
+            own = part.select(held)
+            pooled = np.array([pool(one, config.pooling) for one in model.score(own.narratives, own.passages)])
+            workspace.write_fold(fold, own.ids, pooled, list(modes))
+            done = own.ids, pooled
+        scores[held] = done[1]
+    return scores
+
+
+def load_fitted(config: TrainConfig, workspace: Workspace, modes: Sequence[str]) -> EvidenceModel:
+    """The model of the whole train part, as scoring runs it."""
+    if isinstance(config.model, LinearModelConfig):
+        files = {path.name: path.read_bytes() for path in workspace.model.iterdir()}
+        return LinearEvidenceModel.from_files(files, modes, config.model)
+    from secondlook.encoder.finetuned import FineTuned
+
+    return FineTuned.load(workspace.model, config.model).exported()
+
+
+def check_teachable(part: Part, modes: Sequence[str]) -> None:
+    """Raise TrainingError for a mode with fewer than two positives or two negatives."""
+    for column, mode in enumerate(modes):
+        positives, negatives = (int((part.labels[:, column] == value).sum()) for value in (1, 0))
+        if min(positives, negatives) < 2:
+            raise TrainingError(
+                f"{mode}: the train part has {positives} positives and {negatives} negatives, and needs two "
+                "of each; annotate more, or take the mode out of the codebook"
+            )
+
+
+def check_installed(config: TrainConfig) -> None:
+    """Raise ConfigError before the work where what it needs is not installed."""
+    needed = ("torch", "transformers", "datasets", "onnx") if isinstance(config.model, TransformerModelConfig) else ()
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise ConfigError(f"{', '.join(missing)} not installed: pip install 'secondlook[train]'")
+
+
+def _folds(part: Part, config: TrainConfig) -> Array:
+    """The fold of each narrative: the split's own, or fewer of them where each costs a fine-tuning."""
+    if isinstance(config.model, LinearModelConfig):
+        return part.folds
+    return part.folds % config.model.fitting.folds
+
+
+def _fit(
+    part: Part,
+    development: Part,
+    modes: Sequence[str],
+    config: TrainConfig,
+    checkpoints: Path,
+    name: str,
+    progress: Progress | None,
+) -> Fitted:
+    if isinstance(config.model, LinearModelConfig):
+        return _fit_linear(part, modes, config.model, config.seed)
+    check_installed(config)
+    from secondlook.encoder.finetuned import FineTuned
+
+    return FineTuned.fit(
+        _lesson(part),
+        _lesson(development),
+        modes,
+        config.model,
+        config.pooling,
+        config.seed,
+        checkpoints,
+        name,
+        progress,
+    )
+
+
+def _lesson(part: Part) -> Lesson:
+    from secondlook.encoder.finetuned import Lesson
+
+    pairs = [pair.id if pair else None for pair in part.pairs]
+    return Lesson(part.narratives, part.passages, part.targets, part.labels, pairs)
+
+
+def _fit_linear(part: Part, modes: Sequence[str], config: LinearModelConfig, seed: int) -> LinearEvidenceModel:
+    """Fit on evidence; positives without evidence choose their own best passages in turns.
+
+    The turns are MI-SVM's (Andrews, Tsochantaridis and Hofmann 2003, section 3): start with every
+    passage of a positive narrative, fit, keep only the passage that scores highest, fit again.
+    """
+    unmarked = [
+        (i, column)
+        for i, column in zip(*np.nonzero(part.labels == 1), strict=True)
+        if np.isnan(part.targets[i][:, column]).all()
+    ]
+    targets = [target.copy() for target in part.targets]
+    for i, column in unmarked:
+        targets[i][:, column] = 1.0
+    for turn in range(ROUNDS if unmarked else 1):
+        model = LinearEvidenceModel.fit(
+            part.narratives, part.groups.tolist(), part.passages, targets, modes, config, seed
+        )
+        if turn + 1 == ROUNDS or not unmarked:
+            break
+        scores = model.score(part.narratives, part.passages)
+        for i, column in unmarked:
+            targets[i][:, column] = np.nan
+            targets[i][scores[i][:, column].argmax(), column] = 1.0
+    return model
