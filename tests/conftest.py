@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from secondlook.config import BootstrapConfig, DataConfig, TrainConfig
+from secondlook.config import BootstrapConfig, DataConfig, FittingConfig, TrainConfig, TransformerModelConfig
 
 os.environ["DVC_NO_ANALYTICS"] = "true"
 PROJECT = Path(__file__).parents[1]
@@ -88,10 +88,64 @@ def write_tiny_corpus() -> Callable[[Path], TrainConfig]:
             data=data,
             bootstrap=BootstrapConfig(resamples=100),
             tracking=None,
+            workspace=root / "runs/training",
             bundle=root / "models/tiny",
         )
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of one narrow layer with a tokenizer of whole words, as ``save_pretrained`` writes them."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("encoder")
+    shows = {word.lower() for texts in SHOWS.values() for text in texts for word in text.split()}
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "the", "in", "case", *sorted(shows - {"the", "in"}), *LEXICON]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    torch.manual_seed(5)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=128, **shape)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_tiny_transformer(
+    tiny_encoder: Path, write_tiny_corpus: Callable[[Path], TrainConfig]
+) -> Callable[..., TrainConfig]:
+    """Like ``write_tiny_corpus``, with the configuration of a transformer; fitting choices may be given."""
+
+    def write(root: Path, **fitting: object) -> TrainConfig:
+        choices = {"epochs": 8, "folds": 2, "batch_tokens": 256, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
+        model = TransformerModelConfig(
+            encoder=str(tiny_encoder),
+            window_tokens=48,
+            context_tokens=12,
+            fitting=FittingConfig.model_validate(choices | {"patience": 8, "device": "cpu"} | fitting),
+        )
+        return write_tiny_corpus(root).model_copy(update={"model": model})
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer(
+    tmp_path_factory: pytest.TempPathFactory, write_tiny_transformer: Callable[..., TrainConfig]
+) -> TrainConfig:
+    """A trained tiny transformer; read it, do not change it."""
+    from secondlook.train import train
+
+    config = write_tiny_transformer(tmp_path_factory.mktemp("transformer"))
+    train(config)
+    return config
 
 
 @pytest.fixture(scope="session")

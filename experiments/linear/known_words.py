@@ -24,13 +24,13 @@ from secondlook.splits import read_split
 def main(path: Path) -> None:
     """Print the least, the median and the greatest share by noise."""
     config = load_config(path, TrainConfig)
-    model = load_bundle(config.bundle).model
+    words = load_bundle(config.bundle).words
     split = read_split(config.data.splits)
     corpus = load_gold(config.data, load_codebook(config.data.codebook))
     shares: dict[str, list[float]] = {}
     for item in corpus:
         if split[item.id].split == "test":
-            shares.setdefault(item.style.noise, []).append(model.known_words(item.narrative))
+            shares.setdefault(item.style.noise, []).append(words.share(item.narrative))
     table = Table("noise", "narratives", "least", "median", "greatest", title="Share of words known, test part")
     for noise, values in sorted(shares.items()):
         table.add_row(noise, str(len(values)), *(f"{value:.2f}" for value in np.quantile(values, [0, 0.5, 1])))

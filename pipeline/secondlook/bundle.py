@@ -15,7 +15,7 @@ file                     what it holds
 =======================  ==========================================================================
 
 Beside them, undigested because they describe the bundle and do not score: ``metrics.json``,
-``README.md`` (the card) and ``plots/``.
+``README.md`` (the card), ``plots/`` and ``evaluation.html``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _OF_KIND = {
     "linear": frozenset({"vocabulary.json", "weights.safetensors"}),
     "transformer": frozenset({"model.onnx", "tokenizer.json"}),
 }
-_NAMES = _COMMON.union(*_OF_KIND.values()) | {MANIFEST, "metrics.json", "README.md", "plots"}
+_NAMES = _COMMON.union(*_OF_KIND.values()) | {MANIFEST, "metrics.json", "README.md", "plots", "evaluation.html"}
 
 
 class ModeCalibration(Strict):

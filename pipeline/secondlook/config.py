@@ -6,6 +6,7 @@ Relative paths are relative to the folder that the command runs in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -228,24 +229,30 @@ def parse(path: Path, data: Any, kind: type[Config], error: type[Exception]) -> 
 
 
 def _explain(problem: Any, kind: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
+    # In a union, pydantic puts the kind that the data chose into the place; the file has no such key.
+    known, keys = _keys_at(kind, problem["loc"])
+    place = ".".join(keys)
+    if problem["type"] == "union_tag_not_found":
+        return f"key '{place}': needs a key 'kind', such as kind: transformer or kind: linear"
     if problem["type"] != "extra_forbidden":
         return f"key '{place}': {problem['msg']}"
-    known = _keys_at(kind, problem["loc"][:-1])
-    hint = did_you_mean(str(problem["loc"][-1]), known)
+    hint = did_you_mean(keys[-1], known)
     return f"unknown key '{place}'{hint}; known keys here: {', '.join(known)}"
 
 
-def _keys_at(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that the (possibly nested) model at ``loc`` knows."""
-    current = [kind]
+def _keys_at(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """The keys that the (possibly nested) model around ``loc`` knows, and ``loc`` as the file spells it."""
+    around, current = [kind], [kind]
+    keys: list[str] = []
     for part in loc:
         fields = {name: field for model in current for name, field in model.model_fields.items()}
-        if part in fields:
-            current = _models_in(fields[str(part)].annotation)
-        else:  # in a union, the kind that the data chose
-            current = [model for model in current if _is_kind(model, part)] or current
-    return sorted({name for model in current for name in model.model_fields})
+        chosen = [model for model in current if _is_kind(model, part)]
+        if part not in fields and chosen:
+            current = chosen
+            continue
+        keys.append(str(part))
+        around, current = current, _models_in(fields[str(part)].annotation) if part in fields else []
+    return sorted({name for model in around for name in model.model_fields}), keys
 
 
 def _is_kind(model: type[BaseModel], part: int | str) -> bool:

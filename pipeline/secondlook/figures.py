@@ -1,21 +1,33 @@
-"""Pictures of an evaluation: precision-recall curves and reliability diagrams."""
+"""Pictures of an evaluation: precision and recall, reliability, and what a review budget finds."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
 _AXES = {
     "precision_recall": ("recall", "precision", "Precision and recall"),
     "reliability": ("score", "observed", "Reliability: observed share of positives by score"),
+    "review_budget": ("read", "found", "Review budget: share of positives found by share of the queue read"),
 }
+_DIAGONALS = {"reliability": "perfectly calibrated", "review_budget": "read at random"}
 
 
 def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Figure]:
     """A figure for every curve of an evaluation, one line a mode."""
     return {name: _figure(name, rows) for name, rows in curves.items()}
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG to stand in a page; the same figure gives the same text."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "secondlook", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue().partition("-->")[2] or buffer.getvalue()
 
 
 def _figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -25,8 +37,8 @@ def _figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
     for mode, style in zip(dict.fromkeys(row["mode"] for row in rows), _styles(), strict=False):
         own = [row for row in rows if row["mode"] == mode]
         axes.plot([row[x] for row in own], [row[y] for row in own], label=mode, **style)
-    if name == "reliability":
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="perfectly calibrated")
+    if name in _DIAGONALS:
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label=_DIAGONALS[name])
     axes.set(xlabel=x, ylabel=y, title=title, xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(fontsize="small")
     return figure

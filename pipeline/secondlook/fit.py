@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -62,17 +61,19 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
     modes = prepared.codebook.mode_ids
     check_teachable(part, modes)
     workspace = open_workspace(config, prepared)
+    if workspace.finished:
+        return Fits(workspace, prepared)
     try:
         out_of_fold(part, development, modes, config, workspace, progress)
         if not workspace.model.is_dir():
             model = _fit(part, development, modes, config, workspace.checkpoints / "model", "model", progress)
             with fresh_folder(workspace.model) as fresh:
                 model.save(fresh)
+        workspace = workspace.finish()
     except OSError as cause:
         raise TrainingError(
-            f"{workspace.folder}: cannot be written ({cause}); free some space and run the same command again"
+            f"{workspace.root}: cannot be written ({cause}); free some space and run the same command again"
         ) from None
-    shutil.rmtree(workspace.checkpoints, ignore_errors=True)
     return Fits(workspace, prepared)
 
 

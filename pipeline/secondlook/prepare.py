@@ -139,6 +139,22 @@ def prepare(data: DataConfig) -> Prepared:
     return Prepared(codebook, digests, frame)
 
 
+def part_of(annotations: Sequence[Annotation], codebook: Codebook, similarity: float) -> Part:
+    """Annotations as a part of a corpus of their own, without a split."""
+    frame = pd.DataFrame(
+        [
+            {
+                "id": item.id,
+                "group": group,
+                "narrative": item.narrative,
+                "annotation": json.dumps(_record(item, codebook)),
+            }
+            for item, group in zip(annotations, resolve_groups(annotations, similarity), strict=True)
+        ]
+    ).assign(split="", fold=np.nan)
+    return Prepared(codebook, {}, frame).whole()
+
+
 def load_prepared(data: DataConfig) -> Prepared:
     """What :func:`prepare` stored if the labels have not changed since, else prepared afresh."""
     try:

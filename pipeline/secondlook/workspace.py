@@ -1,14 +1,16 @@
 """The workspace of a training run: what is done already, so that a run that was stopped goes on.
 
-=========================  =======================================================================
-below ``runs/training/…``  what it holds
-=========================  =======================================================================
-``fit.json``               what the fit depends on; another corpus or choice starts afresh
-``checkpoints/``           what the fit that was stopped had reached
-``fold-N.parquet``         pooled log-odds of the narratives that model N did not see
-``model/``                 the model of the whole train part
-``calibration.json``       per mode: Platt scaling and operating point
-=========================  =======================================================================
+===================  ===========================================================================
+below the workspace  what it holds
+===================  ===========================================================================
+``unfinished/``      what a fit that was stopped had done, and its checkpoints
+``fitted/``          a whole fit: ``fit.json`` says what it depends on, ``fold-N.parquet`` has the
+                     pooled log-odds of the narratives that model N did not see, ``model/`` the
+                     model of the whole train part
+``calibration.json`` per mode: Platt scaling and operating point
+===================  ===========================================================================
+
+A fit of another corpus or of other choices starts afresh.
 """
 
 from __future__ import annotations
@@ -35,9 +37,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a training run keeps what it has done."""
+    """Where a training run keeps what it has done.
 
-    folder: Path
+    Args:
+        root: the run's folder.
+        finished: whether the fit is whole.
+    """
+
+    root: Path
+    finished: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the fit lies, whole or not."""
+        return self.root / ("fitted" if self.finished else "unfinished")
 
     @property
     def model(self) -> Path:
@@ -47,7 +60,15 @@ class Workspace:
     @property
     def checkpoints(self) -> Path:
         """The folder of unfinished fits."""
-        return self.folder / "checkpoints"
+        return self.root / "unfinished" / "checkpoints"
+
+    def finish(self) -> Workspace:
+        """The same workspace when its fit is whole; an earlier whole one gives way."""
+        done = Workspace(self.root, finished=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        shutil.rmtree(done.folder, ignore_errors=True)
+        self.folder.replace(done.folder)
+        return done
 
     def read_fold(self, fold: int, modes: list[str]) -> tuple[list[str], Array] | None:
         """Ids and their pooled log-odds, or None if the fold is not done. *Shape:* ``(ids, modes)``."""
@@ -69,26 +90,29 @@ class Workspace:
             TrainingError: it has not been done.
         """
         try:
-            stored = json.loads((self.folder / "calibration.json").read_text(encoding="utf-8"))
+            stored = json.loads((self.root / "calibration.json").read_text(encoding="utf-8"))
         except OSError:
-            raise TrainingError(f"{self.folder}: is not calibrated yet; run 'secondlook calibrate' first") from None
+            raise TrainingError(f"{self.root}: is not calibrated yet; run 'secondlook calibrate' first") from None
         return {mode: ModeCalibration.model_validate(settings) for mode, settings in stored.items()}
 
     def write_calibration(self, modes: dict[str, ModeCalibration]) -> None:
         """Keep a calibration, whole or not at all."""
         text = json.dumps({mode: settings.model_dump() for mode, settings in modes.items()}, indent=2) + "\n"
-        write_whole(self.folder / "calibration.json", text.encode())
+        write_whole(self.root / "calibration.json", text.encode())
 
 
 def open_workspace(config: TrainConfig, prepared: Prepared) -> Workspace:
-    """The run's workspace; what an earlier run of other choices or labels left there is removed."""
-    folder = config.workspace / config.name
+    """The run's workspace; what a fit of other choices or labels left unfinished is removed."""
+    root = config.workspace / config.name
     key = {"format": FORMAT, "key": fit_key(config, prepared)}
-    if _stored_key(folder) != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_whole(folder / "fit.json", (json.dumps(key, indent=2) + "\n").encode())
-    return Workspace(folder)
+    if _stored_key(root / "fitted") == key:
+        return Workspace(root, finished=True)
+    workspace = Workspace(root, finished=False)
+    if _stored_key(workspace.folder) != key:
+        shutil.rmtree(workspace.folder, ignore_errors=True)
+        workspace.folder.mkdir(parents=True)
+        write_whole(workspace.folder / "fit.json", (json.dumps(key, indent=2) + "\n").encode())
+    return workspace
 
 
 def fitted_workspace(config: TrainConfig, prepared: Prepared) -> Workspace:
@@ -97,10 +121,10 @@ def fitted_workspace(config: TrainConfig, prepared: Prepared) -> Workspace:
     Raises:
         TrainingError: there is none of these choices and labels.
     """
-    folder = config.workspace / config.name
-    if _stored_key(folder) != {"format": FORMAT, "key": fit_key(config, prepared)} or not (folder / "model").is_dir():
-        raise TrainingError(f"{folder}: holds no model of this configuration and these labels; run 'secondlook fit'")
-    return Workspace(folder)
+    root = config.workspace / config.name
+    if _stored_key(root / "fitted") != {"format": FORMAT, "key": fit_key(config, prepared)}:
+        raise TrainingError(f"{root}: holds no model of this configuration and these labels; run 'secondlook fit'")
+    return Workspace(root, finished=True)
 
 
 def fit_key(config: TrainConfig, prepared: Prepared) -> str:

@@ -13,6 +13,7 @@ import grimp
 import pytest
 import yaml
 
+STAGES = ("prepare", "fit", "calibrate", "export", "evaluate", "card", "score")
 TOP_LEVEL = {
     "pipeline", "models", "labels", "configs", "experiments", "tests", "docs", "dvc.yaml", "dvc.lock", "pyproject.toml",
     "constraints.txt", "Makefile", "README.md", "CONTRIBUTING.md", "LICENSE", "CHANGELOG.md",
@@ -73,7 +74,7 @@ def _imported(stage: str, project: Path) -> set[str]:
     return {(f"{file}.py" if (project / f"{file}.py").exists() else f"{file}/") for file in map(Path.as_posix, files)}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "score"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_lists_the_modules_it_really_imports(project: Path, stage: str) -> None:
     deps = yaml.safe_load((project / "dvc.yaml").read_text())["stages"][stage]["deps"]
     listed = {dep for dep in deps if dep.startswith("pipeline/")}
@@ -88,7 +89,7 @@ def test_a_stage_lists_the_modules_it_really_imports(project: Path, stage: str) 
 
 def test_every_stage_runs_one_command_of_the_same_name(project: Path) -> None:
     stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
-    assert list(stages) == ["prepare", "train", "evaluate", "score"]
+    assert tuple(stages) == STAGES
     for name, stage in stages.items():
         assert stage["cmd"].startswith(f"secondlook {name} ")
 
@@ -133,7 +134,7 @@ def test_the_wheel_carries_the_bundle_and_the_templates(project: Path, tmp_path:
     builder = hatchling.WheelBuilder(str(project))
     wheel = next(iter(builder.build(directory=str(tmp_path), versions=["standard"])))
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("models/default/manifest.json", "models/default/weights.safetensors", "py.typed"):
+    for name in ("models/default/manifest.json", "models/default/model.onnx", "py.typed"):
         assert f"secondlook/{name}" in names
     assert any(name.startswith("secondlook/templates/") for name in names)
     assert not [name for name in names if name.startswith(("tests", "labels"))]

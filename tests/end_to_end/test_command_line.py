@@ -102,11 +102,15 @@ def test_split_prepare_train_evaluate_score(tmp_path: Path, write_tiny_corpus: C
         ["prepare", train],
         ["train", train],
         ["evaluate", train],
+        ["card", train],
+        ["evaluate", config.data.annotations, "--bundle", config.bundle, "--out", tmp_path / "evaluation"],
         ["score", tmp_path / "c1.txt", "--bundle", config.bundle, "--out", tmp_path / "run"],
     ):
         done = _secondlook(*arguments)
         assert done.returncode == 0, done.stderr
     assert (config.bundle / "metrics.json").exists()
+    assert (config.bundle / "evaluation.html").exists()
+    assert (tmp_path / "evaluation/evaluation.html").exists()
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,28 @@ def test_training_is_tracked_without_narratives(tracked: Path) -> None:
     assert {"precision_recall.png", "reliability.png"} <= {path.name for path in logged}
     assert not [path for path in logged if b"told him everything in case" in path.read_bytes()]
     assert not [path for path in logged if path.suffix in (".pkl", ".pickle", ".cloudpickle")]
+
+
+def test_the_first_version_is_the_champion_and_another_can_be_promoted(tracked: Path, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tracked}/mlflow.db")
+    version = client.get_model_version_by_alias("secondlook", "champion")
+    assert version.version == "1"
+    assert {"digest.corpus", "digest.codebook", "digest.config"} <= set(version.tags)
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    (cases / "c1.txt").write_text(TOLD)
+    options = ("--bundle", "models:/secondlook@champion", "--out", tmp_path / "run")
+    done = _secondlook("score", cases, *options, cwd=tracked)
+    assert done.returncode == 0, done.stderr
+    assert "1 scored" in done.stdout
+    missing = _secondlook("score", cases, "--bundle", "models:/secondlook@nobody", "--out", tmp_path / "x", cwd=tracked)
+    assert missing.returncode == 1
+    assert "is not a registered bundle" in missing.stderr
+    refused = _secondlook("promote", tracked / "train.yaml", "--version", "7", cwd=tracked)
+    assert "has no version 7 (versions: 1)" in refused.stderr
+    promoted = _secondlook("promote", tracked / "train.yaml", cwd=tracked)
+    assert "models:/secondlook@champion is version 1" in promoted.stdout
 
 
 @pytest.fixture

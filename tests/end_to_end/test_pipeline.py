@@ -31,9 +31,9 @@ def _run(root: Path, *command: str) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, project: Path, write_tiny_corpus: Callable[[Path], TrainConfig]) -> Path:
+def checkout(tmp_path: Path, project: Path, write_tiny_transformer: Callable[[Path], TrainConfig]) -> Path:
     root = tmp_path / "checkout"
-    config = write_tiny_corpus(root)
+    config = write_tiny_transformer(root)
     for name in ("dvc.yaml", "configs", "pipeline", "labels/sample"):
         source, target = project / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,14 +42,15 @@ def checkout(tmp_path: Path, project: Path, write_tiny_corpus: Callable[[Path], 
         ) if source.is_dir() else shutil.copy(source, target)
     (root / "labels/adjudications").mkdir()
     choices = {
-        "name": "tiny",
+        "name": "default",
         "seed": config.seed,
         "data": {},
+        "model": config.model.model_dump(mode="json"),
         "bootstrap": {"resamples": 100},
         "tracking": None,
         "bundle": "models/default",
     }
-    (root / "configs/linear.yaml").write_text(yaml.safe_dump(choices))
+    (root / "configs/default.yaml").write_text(yaml.safe_dump(choices))
     # The sample is English, and the tiny model knows hardly a word of it.
     (root / "configs/score.yaml").write_text("minimum_known_words: 0\n")
     _run(root, "git", "init", "--quiet")

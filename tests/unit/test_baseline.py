@@ -78,13 +78,6 @@ def test_unknown_targets_are_left_out_and_an_unseen_mode_scores_low() -> None:
     assert max(score[:, 1].max() for score in scores) < -5
 
 
-def test_known_words_tell_another_language() -> None:
-    model = _fit()
-    assert model.known_words("It rained and the clerk told nobody.") > 0.6
-    assert model.known_words("Никто не пришёл её проверить.") == 0
-    assert model.known_words("…!") == 0
-
-
 def test_a_word_of_one_group_only_is_not_learnt() -> None:
     """A name recurs in the narratives of one case; it must not stand in a bundle that travels."""
     texts = ["Oakhampton told him.", "Oakhampton was told again.", "Nobody told him.", "It was told."]

@@ -21,7 +21,16 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
 
 def test_an_unknown_nested_key_names_its_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'model.word_ngram' \(did you mean 'word_ngrams'\?\)"):
-        load_config(_write(tmp_path, "name: x\nmodel: {word_ngram: [1, 2]}"), TrainConfig)
+        load_config(_write(tmp_path, "name: x\nmodel: {kind: linear, word_ngram: [1, 2]}"), TrainConfig)
+
+
+def test_a_model_must_say_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="key 'model': needs a key 'kind'"):
+        load_config(_write(tmp_path, "name: x\nmodel: {word_ngrams: [1, 2]}"), TrainConfig)
+    with pytest.raises(ConfigError, match=r"unknown key 'model.fitting.epoch' \(did you mean 'epochs'\?\)"):
+        load_config(_write(tmp_path, "name: x\nmodel: {kind: transformer, fitting: {epoch: 3}}"), TrainConfig)
+    with pytest.raises(ConfigError, match=r"key 'model.fitting.epochs': Input should be greater"):
+        load_config(_write(tmp_path, "name: x\nmodel: {kind: transformer, fitting: {epochs: 0}}"), TrainConfig)
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:

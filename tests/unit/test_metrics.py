@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
@@ -11,7 +13,7 @@ from secondlook.schema import Span, intersection_over_union
 BOOTSTRAP = BootstrapConfig(resamples=200)
 
 
-def _predictions(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = None) -> Predictions:
+def _predictions(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = None, **more: Any) -> Predictions:
     size = len(labels)
     return Predictions(
         modes=["m"],
@@ -19,8 +21,11 @@ def _predictions(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | No
         scores=scores.reshape(-1, 1),
         flags=scores.reshape(-1, 1) >= 0.5,
         labels=labels.reshape(-1, 1).astype(float),
+        narratives=["ten letter and more text"] * size,
         shown=[{"m": [Span(0, 10)]}] * size,
+        ranked=[{"m": [Span(0, 10), Span(10, 24)]}] * size,
         gold=[{"m": [Span(0, 20)]} if label == 1 else {} for label in labels],
+        **more,
     )
 
 

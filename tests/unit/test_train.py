@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from secondlook.bundle import load_bundle
+from secondlook.card import card as write_card
 from secondlook.config import OperatingPointConfig, TrainConfig
 from secondlook.errors import BundleError, CorpusError, TrainingError
 from secondlook.evaluate import evaluate
@@ -44,6 +45,7 @@ def test_the_same_seed_gives_the_same_bundle_and_metrics(tmp_path: Path, write_t
 
 def test_evaluation_says_what_it_was_measured_on(tiny_config: TrainConfig) -> None:
     evaluate(tiny_config)
+    write_card(tiny_config)
     metrics = json.loads((tiny_config.bundle / "metrics.json").read_text())
     assert metrics["measured_on"]["split"] == "test"
     assert metrics["measured_on"]["narratives"] == 12

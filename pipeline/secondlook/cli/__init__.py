@@ -65,7 +65,9 @@ def _version(
 def score(
     inputs: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSONL, Parquet, XLSX, TXT or folders of them.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="A bundle; the installed one if not given.")] = None,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", help="A folder, or models:/NAME@champion; the installed one if not given.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
     narrative_column: Annotated[str | None, typer.Option("--narrative-column", help="The column with texts.")] = None,
@@ -73,7 +75,7 @@ def score(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of other inputs.")] = False,
 ) -> None:
     """Score cases and write a ranked queue with evidence. Every input row is scored or rejected with a reason."""
-    from secondlook.bundle import default_bundle, load_bundle
+    from secondlook.bundle import load_bundle
     from secondlook.config import ScoreConfig, load_config
     from secondlook.readers import ReadOptions
     from secondlook.score import score as run_score
@@ -81,7 +83,7 @@ def score(
 
     choices = load_config(config, ScoreConfig) if config else ScoreConfig()
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
-    loaded = load_bundle(bundle or default_bundle())
+    loaded = load_bundle(_find_bundle(bundle))
     with progress_bar() as progress:
         run = run_score(inputs, out, loaded, choices, options, overwrite=overwrite, progress=progress)
     terminal = console()
@@ -97,6 +99,39 @@ def score(
         sys.exit(f"secondlook: some input could not be read to its end; see {out / 'rejects.csv'}, and score it again")
     if not run.queue:
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
+
+
+def _find_bundle(bundle: str | None) -> Path:
+    """The folder of a bundle that is named by its place or by its name in a model registry."""
+    from secondlook.bundle import default_bundle
+
+    if bundle is None:
+        return default_bundle()
+    if not bundle.startswith("models:/"):
+        return Path(bundle)
+    _check_mlflow()
+    from secondlook.tracking import fetch_bundle
+
+    return fetch_bundle(bundle)
+
+
+@app.command()
+def promote(
+    config: ConfigFile,
+    version: Annotated[int | None, typer.Option("--version", help="The newest if not given.")] = None,
+) -> None:
+    """Make a registered version the champion, which 'score --bundle models:/NAME@champion' uses."""
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.errors import ConfigError
+    from secondlook.terminal import console
+
+    settings = load_config(config, TrainConfig).tracking
+    if settings is None or settings.register_as is None:
+        raise ConfigError(f"{config}: registers no model; set 'tracking.register_as'")
+    _check_mlflow()
+    from secondlook.tracking import promote as run_promote
+
+    console().print(run_promote(settings, version))
 
 
 @app.command()
@@ -173,23 +208,59 @@ def _show_and_track(choices: TrainConfig, trained: Trained) -> None:
 
 def _check_tracking(choices: TrainConfig) -> None:
     """Say before the work, not after it, that the run cannot be tracked."""
+    if choices.tracking:
+        _check_mlflow()
+
+
+def _check_mlflow() -> None:
     from importlib.util import find_spec
 
     from secondlook.errors import ConfigError
 
-    if choices.tracking and find_spec("mlflow") is None:
+    if find_spec("mlflow") is None:
         raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
 
 
 @app.command()
 def evaluate(
-    config: ConfigFile,
+    what: Annotated[Path, typer.Argument(help="A configuration (YAML), or labelled narratives (JSONL, or a folder).")],
     split: Annotated[str, typer.Option("--split", help="train, development or test.")] = "test",
+    bundle: Annotated[str | None, typer.Option("--bundle", help="For labelled narratives: the bundle.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="For labelled narratives: the folder to write.")] = None,
 ) -> None:
-    """Measure a bundle on a part of the corpus; write metrics.json, plots and the card beside it."""
+    """Measure a bundle on a part of the corpus, or on any labelled narratives; write measures, curves and a page."""
     from secondlook.config import TrainConfig, load_config
     from secondlook.evaluate import evaluate as run_evaluate
     from secondlook.terminal import console, measures_table
 
-    choices = load_config(config, TrainConfig)
+    if what.suffix.lower() not in (".yaml", ".yml"):
+        _evaluate_file(what, bundle, out or Path("runs/evaluation") / what.stem)
+        return
+    choices = load_config(what, TrainConfig)
     console().print(measures_table(run_evaluate(choices, split).summary))
+
+
+def _evaluate_file(path: Path, bundle: str | None, out: Path) -> None:
+    from secondlook.bundle import load_bundle
+    from secondlook.card import write_page
+    from secondlook.config import BootstrapConfig
+    from secondlook.evaluate import evaluate_file, write_report
+    from secondlook.terminal import console, measures_table
+
+    result = evaluate_file(path, load_bundle(_find_bundle(bundle)), BootstrapConfig())
+    write_report(result, out)
+    write_page(out, f"Evaluation on {path.name}", result.summary)
+    terminal = console()
+    terminal.print(measures_table(result.summary))
+    terminal.print(f"Every measure and the figures: {out / 'evaluation.html'}", soft_wrap=True)
+
+
+@app.command()
+def card(config: ConfigFile) -> None:
+    """Write the card of an evaluated bundle, and its page of figures."""
+    from secondlook.card import card as run_card
+    from secondlook.config import TrainConfig, load_config
+    from secondlook.terminal import console
+
+    folder = run_card(load_config(config, TrainConfig))
+    console().print(f"Card: {folder / 'README.md'}, figures: {folder / 'evaluation.html'}", soft_wrap=True)

@@ -15,7 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from secondlook.config import TrackingConfig, TrainConfig
+from secondlook.errors import BundleError
 from secondlook.evaluate import Report, curves
 from secondlook.export import Trained
 from secondlook.figures import draw
@@ -29,6 +32,9 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
 
+CHAMPION = "champion"
+"""The alias of the version that scores."""
+
 _MODEL_CODE = Path(__file__).parent / "pyfunc.py"
 
 
@@ -38,23 +44,76 @@ def track_training(config: TrainConfig, settings: TrackingConfig, trained: Train
         mlflow.log_params(_flatten(config.model_dump(mode="json", exclude={"tracking"})))
         mlflow.set_tags(_tags(config, trained))
         _log_report(trained.development)
-        _log_model(config, settings)
+        registered = _log_model(config, settings)
+        if registered is not None:
+            _describe_version(settings, registered, _tags(config, trained))
     return run_id
 
 
-def _log_model(config: TrainConfig, settings: TrackingConfig) -> None:
-    """Log the bundle as a model from code: loading it runs no pickle.
+def _describe_version(settings: TrackingConfig, version_number: str, tags: Mapping[str, str]) -> None:
+    """A version carries its digests; the first one is the champion until another is promoted."""
+    client = mlflow.MlflowClient()
+    name = str(settings.register_as)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version_number, key, value)
+    if CHAMPION not in client.get_registered_model(name).aliases:
+        client.set_registered_model_alias(name, CHAMPION, version_number)
+
+
+def fetch_bundle(uri: str, tracking: str | None = None) -> Path:
+    """The folder of a registered bundle, such as ``models:/secondlook@champion``; copied where it is remote.
+
+    Args:
+        uri: name with version or alias.
+        tracking: where MLflow keeps its registry; MLFLOW_TRACKING_URI or this project's default if not given.
+
+    Raises:
+        BundleError: there is no such model.
+    """
+    mlflow.set_tracking_uri(tracking or os.environ.get("MLFLOW_TRACKING_URI") or TrackingConfig().uri)
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        flavour = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["python_function"]
+        return folder / str(flavour["artifacts"]["bundle"]["path"])
+    except (mlflow.exceptions.MlflowException, OSError, KeyError) as cause:
+        reason = str(cause).splitlines()[0]
+        raise BundleError(
+            f"{uri}: is not a registered bundle here ({reason}); 'secondlook train' registers one, and "
+            "MLFLOW_TRACKING_URI says where"
+        ) from None
+
+
+def promote(settings: TrackingConfig, version_number: int | None = None) -> str:
+    """Give a registered version the alias ``champion``; the newest if none is named. Returns what it names now.
+
+    Raises:
+        BundleError: there is no such version.
+    """
+    mlflow.set_tracking_uri(settings.uri)
+    client = mlflow.MlflowClient()
+    name = settings.register_as or ""
+    known = sorted(int(one.version) for one in client.search_model_versions(f"name = '{name}'"))
+    chosen = version_number if version_number is not None else max(known, default=0)
+    if chosen not in known:
+        listed = ", ".join(map(str, known)) or "none"
+        raise BundleError(f"{settings.uri}: '{name}' has no version {chosen} (versions: {listed}); train one first")
+    client.set_registered_model_alias(name, CHAMPION, str(chosen))
+    return f"models:/{name}@{CHAMPION} is version {chosen}"
+
+
+def _log_model(config: TrainConfig, settings: TrackingConfig) -> str | None:
+    """Log the bundle as a model from code, so that loading it runs no pickle; returns the version registered.
 
     There is no input example: it would be a narrative in the tracking store.
     """
     with warnings.catch_warnings():
         # MLflow asks for the input example that is left out on purpose, and for type hints that it cannot use.
         warnings.filterwarnings("ignore", message=".*(input example|type hint).*", category=UserWarning)
-        _log_pyfunc(config, settings)
+        return _log_pyfunc(config, settings)
 
 
-def _log_pyfunc(config: TrainConfig, settings: TrackingConfig) -> None:
-    mlflow.pyfunc.log_model(
+def _log_pyfunc(config: TrainConfig, settings: TrackingConfig) -> str | None:
+    logged = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(_MODEL_CODE),
         artifacts={"bundle": str(config.bundle)},
@@ -62,6 +121,7 @@ def _log_pyfunc(config: TrainConfig, settings: TrackingConfig) -> None:
         pip_requirements=[f"secondlook=={version('secondlook')}", f"mlflow=={version('mlflow')}"],
         registered_model_name=settings.register_as,
     )
+    return None if logged.registered_model_version is None else str(logged.registered_model_version)
 
 
 def _signature() -> Any:

@@ -1,0 +1,221 @@
+"""The competitors: each learns from a task's training part and scores narratives and passages.
+
+All see the same parts and the same seed. Their scores become flags at the threshold that gave the best F1
+on the development part, whatever the competitor, so that no one is helped by its own calibration.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from corpora import Task
+from numpy.typing import NDArray
+
+from secondlook.baseline import LinearEvidenceModel
+from secondlook.config import LinearModelConfig, PoolingConfig, TransformerModelConfig
+from secondlook.evidence import pool
+from secondlook.prepare import Part
+
+Array = NDArray[np.float64]
+TRUNCATED_TOKENS = 256
+SETFIT_SENTENCES = 600
+"""SetFit learns from pairs of texts, whose number grows with the square: a sample, as its authors advise."""
+
+
+class Trained(Protocol):
+    """What a competitor has learnt."""
+
+    def passages(self, part: Part) -> list[Array]:
+        """Scores for each narrative. *Shape of each:* ``(passages, modes)``."""
+
+    def narratives(self, part: Part) -> Array:
+        """*Shape:* ``(narratives, modes)``."""
+
+    def size(self) -> int:
+        """Bytes that scoring needs."""
+
+
+class _Evidence:
+    """A model whose narrative score is pooled from its passages."""
+
+    def __init__(self, model: object, pooling: PoolingConfig) -> None:
+        self.model, self.pooling = model, pooling
+
+    def passages(self, part: Part) -> list[Array]:
+        return self.model.score(part.narratives, part.passages)  # type: ignore[attr-defined,no-any-return]
+
+    def narratives(self, part: Part) -> Array:
+        return np.array([pool(scores, self.pooling) for scores in self.passages(part)])
+
+    def size(self) -> int:
+        return sum(len(content) for content in self.model.to_files().values())  # type: ignore[attr-defined]
+
+
+class _Classifier:
+    """A classifier of whole texts; a passage is a text of its own to it."""
+
+    def __init__(self, score: Callable[[Sequence[str]], Array], size: Callable[[], int]) -> None:
+        self.score, self.size = score, size
+
+    def passages(self, part: Part) -> list[Array]:
+        texts = passage_texts(part)
+        ends = np.cumsum([len(own) for own in texts])[:-1]
+        return np.split(self.score([text for own in texts for text in own]), ends)
+
+    def narratives(self, part: Part) -> Array:
+        return self.score(part.narratives)
+
+
+def passage_texts(part: Part) -> list[list[str]]:
+    """The text of every passage."""
+    return [
+        [narrative[start:end] for start, end in spans]
+        for narrative, spans in zip(part.narratives, part.passages, strict=True)
+    ]
+
+
+def linear(task: Task, seed: int, config: LinearModelConfig, pooling: PoolingConfig) -> Trained:
+    """The linear evidence model."""
+    part = task.training
+    model = LinearEvidenceModel.fit(
+        part.narratives, part.groups.tolist(), part.passages, part.targets, task.modes, config, seed
+    )
+    return _Evidence(model, pooling)
+
+
+def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
+    """The transformer evidence model, exported as the batch scorer runs it."""
+    from secondlook.encoder.finetuned import FineTuned, Lesson
+
+    def lesson(part: Part) -> Lesson:
+        # Narratives are what is measured only where they are the unit; else passages alone teach.
+        labels = part.labels if task.unit == "narrative" else np.full_like(part.labels, np.nan)
+        pairs = [pair.id if pair else None for pair in part.pairs]
+        return Lesson(part.narratives, part.passages, part.targets, labels, pairs)
+
+    with tempfile.TemporaryDirectory() as folder:
+        development = lesson(task.development)
+        if task.unit == "passage":
+            development = Lesson(*[[]] * 3, np.zeros((0, len(task.modes))), [])
+        model = FineTuned.fit(
+            lesson(task.training), development, task.modes, config, pooling, seed, Path(folder) / "fit", task.name
+        )
+    return _Evidence(model.exported(), pooling)
+
+
+def tfidf_svm(task: Task, seed: int) -> Trained:
+    """Words and bigrams, one linear SVM a mode, on whole units."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.svm import LinearSVC
+
+    texts, labels = units(task, task.training)
+    vectoriser = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    machine = OneVsRestClassifier(LinearSVC(class_weight="balanced", random_state=seed))
+    machine.fit(vectoriser.fit_transform(texts), labels)
+
+    def score(texts: Sequence[str]) -> Array:
+        return np.asarray(machine.decision_function(vectoriser.transform(texts)))
+
+    weights = sum(one.coef_.nbytes for one in machine.estimators_)
+    return _Classifier(score, lambda: int(weights) + sum(len(term) for term in vectoriser.vocabulary_))
+
+
+def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
+    """A sequence classifier on the same encoder that reads the first 256 tokens, as most people would do it."""
+    import torch
+    from datasets import Dataset
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    from secondlook.encoder.pretrained import locate
+
+    set_seed(seed)
+    place = locate(config.encoder, config.encoder_digest)
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        place,
+        num_labels=len(task.modes),
+        problem_type="multi_label_classification",
+        attention_probs_dropout_prob=0.0,
+        attn_implementation="eager",
+    )
+    texts, labels = units(task, task.training)
+    rows = tokenizer(list(texts), truncation=True, max_length=TRUNCATED_TOKENS)
+    dataset = Dataset.from_dict({**rows, "labels": labels.astype(np.float32).tolist()})
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            num_train_epochs=2 * config.fitting.epochs,
+            per_device_train_batch_size=16,
+            learning_rate=config.fitting.learning_rate,
+            warmup_steps=0.1,
+            bf16=config.fitting.bfloat16,
+            use_cpu=config.fitting.device == "cpu",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed,
+            log_level="error",
+        )
+        Trainer(
+            model=model, args=arguments, train_dataset=dataset, data_collator=DataCollatorWithPadding(tokenizer)
+        ).train()
+    model.train(False)
+
+    def score(texts: Sequence[str]) -> Array:
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), 32):
+                batch = list(texts[start : start + 32])
+                rows = tokenizer(batch, truncation=True, max_length=TRUNCATED_TOKENS, padding=True, return_tensors="pt")
+                found.append(model(**rows.to(model.device)).logits.float().cpu().numpy())
+        return np.concatenate(found).astype(np.float64)
+
+    return _Classifier(score, lambda: sum(p.numel() * p.element_size() for p in model.parameters()))
+
+
+def setfit(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
+    """SetFit (Tunstall et al. 2022) on the same encoder: contrastive pairs, then logistic regression."""
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    from secondlook.encoder.pretrained import locate
+
+    texts, labels = units(task, task.training)
+    chosen = np.random.default_rng(seed).permutation(len(texts))[:SETFIT_SENTENCES]
+    place = locate(config.encoder, config.encoder_digest)
+    model = SetFitModel.from_pretrained(place, multi_target_strategy="one-vs-rest", device="cpu")
+    dataset = Dataset.from_dict({"text": [texts[i] for i in chosen], "label": labels[chosen].astype(int).tolist()})
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, batch_size=16, num_epochs=1, num_iterations=3, seed=seed, show_progress_bar=False
+        )
+        Trainer(model=model, args=arguments, train_dataset=dataset).train()
+    # The contrastive part is costly and took a sample; the head learns from everything.
+    model.model_head.fit(model.model_body.encode(list(texts), show_progress_bar=False), labels.astype(int))
+
+    def score(texts: Sequence[str]) -> Array:
+        return np.asarray(model.model_head.predict_proba(model.model_body.encode(list(texts), show_progress_bar=False)))
+
+    return _Classifier(score, lambda: sum(p.numel() * p.element_size() for p in model.model_body.parameters()))
+
+
+def units(task: Task, part: Part) -> tuple[list[str], Array]:
+    """The texts that are measured and their known labels. *Shape:* ``(units, modes)``."""
+    if task.unit == "narrative":
+        return list(part.narratives), np.nan_to_num(part.labels)
+    targets = np.concatenate(part.targets)
+    texts = [text for own in passage_texts(part) for text in own]
+    known = ~np.isnan(targets).any(axis=1)
+    return [text for text, one in zip(texts, known, strict=True) if one], targets[known]

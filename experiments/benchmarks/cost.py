@@ -1,0 +1,72 @@
+"""What the default model costs: training time and memory, what int8 loses, how fast a bundle loads.
+
+python experiments/benchmarks/cost.py train [configs/default.yaml]    trains afresh in a workspace of its own
+python experiments/benchmarks/cost.py bundle [configs/default.yaml]   needs the fit of `secondlook fit`
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rich.console import Console
+from sklearn.metrics import average_precision_score
+
+from secondlook.config import TrainConfig, TransformerModelConfig, load_config
+from secondlook.encoder.finetuned import FineTuned
+from secondlook.evidence import pool
+from secondlook.prepare import load_prepared
+from secondlook.workspace import fitted_workspace
+
+
+def train(config: TrainConfig) -> None:
+    """Wall time and peak memory of `secondlook train` on the whole corpus."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"workspace": f"{folder}/training", "bundle": f"{folder}/bundle", "tracking": None}
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json") | places))
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "secondlook", "train", str(path)], check=True)
+        minutes = (time.perf_counter() - start) / 60
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    Console().print(f"training: {minutes:.1f} minutes, at most {peak:.2f} GiB resident")
+
+
+def bundle(config: TrainConfig) -> None:
+    """Average precision of int8 against fp32 on the test part; size and loading time of the bundle."""
+    model = config.model
+    if not isinstance(model, TransformerModelConfig):
+        raise SystemExit("give the configuration of a transformer")
+    prepared = load_prepared(config.data)
+    part = prepared.part("test")
+    exact = model.model_copy(update={"fitting": model.fitting.model_copy(update={"bfloat16": False})})
+    trained = FineTuned.load(fitted_workspace(config, prepared).model, exact)
+    found = {}
+    for name, scores in (
+        ("fp32", trained.score(part.narratives, part.passages)),
+        ("int8", trained.exported().score(part.narratives, part.passages)),
+    ):
+        pooled = np.array([pool(one, config.pooling) for one in scores])
+        values = [average_precision_score(part.labels[:, i], pooled[:, i]) for i in range(pooled.shape[1])]
+        found[name] = float(np.mean(values))
+    Console().print(f"macro AP on test: fp32 {found['fp32']:.4f}, int8 {found['int8']:.4f}")
+    size = sum(path.stat().st_size for path in config.bundle.iterdir() if path.is_file()) / 1e6
+    code = (
+        "import sys, time; start = time.perf_counter(); from pathlib import Path; "
+        "from secondlook.bundle import load_bundle; middle = time.perf_counter(); load_bundle(Path(sys.argv[1])); "
+        "end = time.perf_counter(); assert 'torch' not in sys.modules; "
+        "print(f'bundle: loads in {end - middle:.2f} s after {middle - start:.2f} s of imports, without PyTorch')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(config.bundle)], check=True)
+    Console().print(f"bundle: {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    chosen = load_config(Path(sys.argv[2] if len(sys.argv) > 2 else "configs/default.yaml"), TrainConfig)
+    {"train": train, "bundle": bundle}[sys.argv[1]](chosen)

@@ -1,0 +1,99 @@
+"""What competitors are measured by."""
+
+from __future__ import annotations
+
+import numpy as np
+from competitors import Trained
+from corpora import Task
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
+
+from secondlook.prepare import Part
+
+Array = NDArray[np.float64]
+
+
+def measure(task: Task, trained: Trained) -> dict[str, float]:
+    """Every measure of a trained competitor on a task's test part."""
+    passages = trained.passages(task.test)
+    if task.unit == "narrative":
+        labels, scores = task.test.labels, trained.narratives(task.test)
+        thresholds = _thresholds(task.development.labels, trained.narratives(task.development))
+    else:
+        labels, scores = _known(task.test, passages)
+        thresholds = _thresholds(*_known(task.development, trained.passages(task.development)))
+    values = _narrative_measures(labels, scores, scores >= thresholds)
+    if "FAIL" in task.modes and task.unit == "narrative":
+        values |= _one_mode(labels[:, task.modes.index("FAIL")], scores[:, task.modes.index("FAIL")], "FAIL")
+    if any(task.test.pairs):
+        values |= _pairs(task, scores, scores >= thresholds)
+    return values | _evidence(task.test, passages)
+
+
+def _narrative_measures(labels: Array, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
+    """Average precision and F1; example-F1 over units whose gold or flagged set is not empty, as published."""
+    columns = [column for column in range(labels.shape[1]) if len(np.unique(labels[:, column])) == 2]
+    gold = labels == 1
+    union = (gold | flags).any(axis=1)
+    examples = 2 * (gold & flags).sum(axis=1) / np.maximum(gold.sum(axis=1) + flags.sum(axis=1), 1)
+    return {
+        "macro_AP": float(np.mean([average_precision_score(gold[:, c], scores[:, c]) for c in columns])),
+        "macro_F1": float(f1_score(gold, flags, average="macro", zero_division=0)),
+        "micro_F1": float(f1_score(gold, flags, average="micro", zero_division=0)),
+        "example_F1": float(examples[union].mean()),
+    }
+
+
+def _one_mode(labels: Array, scores: Array, name: str) -> dict[str, float]:
+    """Average precision, and the share of the ranked queue to read for 95% recall."""
+    order = np.argsort(-scores, kind="stable")
+    found = (labels[order] == 1).cumsum() / (labels == 1).sum()
+    read = (int(np.argmax(found >= 0.95)) + 1) / len(labels)
+    return {f"{name}_AP": float(average_precision_score(labels == 1, scores)), f"{name}_read_95": read}
+
+
+def _pairs(task: Task, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
+    members: dict[str, dict[bool, tuple[int, int]]] = {}
+    for row, pair in enumerate(task.test.pairs):
+        if pair:
+            column = task.modes.index(pair.mode)
+            members.setdefault(pair.id, {})[bool(task.test.labels[row, column])] = (row, column)
+    whole = [(both[True], both[False]) for both in members.values() if len(both) == 2]
+    return {
+        "pairs_right": float(np.mean([flags[yes] and not flags[no] for yes, no in whole])),
+        "pairs_in_order": float(np.mean([scores[yes] > scores[no] for yes, no in whole])),
+    }
+
+
+def _evidence(part: Part, passages: list[Array]) -> dict[str, float]:
+    """Precision at 1 and average precision of passages, where a narrative has evidence of a mode."""
+    first, average = [], []
+    for targets, scores in zip(part.targets, passages, strict=True):
+        for column in range(targets.shape[1]):
+            known = ~np.isnan(targets[:, column])
+            gold, own = targets[known, column] == 1, scores[known, column]
+            if gold.any():
+                first.append(float(gold[own.argmax()]))
+                average.append(float(average_precision_score(gold, own)))
+    return {"evidence_P@1": float(np.mean(first)), "evidence_AP": float(np.mean(average))}
+
+
+def _known(part: Part, passages: list[Array]) -> tuple[Array, Array]:
+    targets, scores = np.concatenate(part.targets), np.concatenate(passages)
+    known = ~np.isnan(targets).any(axis=1)
+    return targets[known], scores[known]
+
+
+def _thresholds(labels: Array, scores: Array) -> Array:
+    """By mode, the score at and above which flags have the best F1. *Shape:* ``(modes,)``."""
+    best = []
+    for column in range(labels.shape[1]):
+        known = ~np.isnan(labels[:, column])
+        gold, own = labels[known, column] == 1, scores[known, column]
+        if not gold.any():
+            best.append(np.inf)
+            continue
+        precision, recall, thresholds = precision_recall_curve(gold, own)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        best.append(float(thresholds[int(f1[:-1].argmax())]))
+    return np.array(best)

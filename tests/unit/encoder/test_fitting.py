@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from secondlook.config import FittingConfig, PoolingConfig
+from secondlook.encoder.fitting import Example, _Batches, collate, excerpts, last_checkpoint, loss
+from secondlook.encoder.windows import CONTEXT, Window
+
+POOLING = PoolingConfig(kind="logsumexp", sharpness=3)
+CONFIG = FittingConfig(pair_weight=1.0)
+
+
+def _example(labels: list[float], targets: list[list[float]], pair: str | None = None, tokens: int = 4) -> Example:
+    windows = [
+        Window(np.arange(tokens), np.array([CONTEXT] + [number] * (tokens - 2) + [CONTEXT]))
+        for number in range(len(targets))
+    ]
+    return Example(windows, np.array(targets, dtype=float), np.array(labels, dtype=float), pair)
+
+
+def _loss(examples: list[Example], scores: list[list[float]], config: FittingConfig = CONFIG) -> float:
+    return float(loss(torch.tensor(scores), collate(examples), config, POOLING))
+
+
+def test_unknown_labels_teach_nothing() -> None:
+    unknown = _example([1, np.nan], [[1, np.nan], [0, np.nan]])
+    assert _loss([unknown], [[2.0, 5.0], [-1.0, 5.0]]) == pytest.approx(_loss([unknown], [[2.0, -5.0], [-1.0, -5.0]]))
+
+
+def test_positives_without_evidence_teach_by_their_label() -> None:
+    unmarked = _example([1], [[np.nan], [np.nan]])
+    assert _loss([unmarked], [[3.0], [-3.0]]) < _loss([unmarked], [[-3.0], [-3.0]])
+    nothing = _example([np.nan], [[np.nan]])
+    assert _loss([nothing], [[1.0]]) == 0
+
+
+def test_the_members_of_a_pair_are_put_in_order() -> None:
+    pair = [_example([1], [[1]], "p"), _example([0], [[0]], "p")]
+    apart = [_example([1], [[1]]), _example([0], [[0]])]
+    scores = [[-1.0], [1.0]]
+    assert _loss(pair, scores) > _loss(apart, scores)
+    assert _loss(pair, scores, FittingConfig(pair_weight=0)) == pytest.approx(_loss(apart, scores))
+
+
+def test_an_excerpt_is_positive_where_its_evidence_is() -> None:
+    long = _example([1, 1, 0], [[0, np.nan, 0], [1, np.nan, 0], [0, np.nan, 0]], tokens=10)
+    parts = excerpts(long, 10)
+    assert [part.labels.tolist()[0] for part in parts] == [0, 1, 0]
+    assert all(np.isnan(part.labels[1]) for part in parts)
+    assert all(part.labels[2] == 0 for part in parts)
+    assert excerpts(long, 30) == [long]
+    assert all(set(part.windows[0].passages) == {CONTEXT, 0} for part in parts)
+
+
+def test_batches_hold_everything_once_and_pairs_together() -> None:
+    examples = [_example([0], [[0]], f"p{i // 2}" if i < 10 else None, tokens=4 + i) for i in range(20)]
+    batches = _Batches(examples, 60, seed=1)
+    first = list(batches)
+    assert len(first) == len(batches)
+    assert sorted(i for batch in first for i in batch) == list(range(20))
+    for left in range(0, 10, 2):
+        assert any(left in batch and left + 1 in batch for batch in first)
+    assert first == list(batches)
+    batches.epoch = 1
+    assert first != list(batches)
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    for step, state in ((5, json.dumps({"epoch": 1})), (10, '{"epo')):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-15").mkdir()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
