@@ -98,9 +98,7 @@ def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: Pooling
         return Lesson(part.narratives, part.passages, part.targets, labels, pairs)
 
     with tempfile.TemporaryDirectory() as folder:
-        development = lesson(task.development)
-        if task.unit == "passage":
-            development = Lesson(*[[]] * 3, np.zeros((0, len(task.modes))), [])
+        development = lesson(task.development) if task.unit == "narrative" else None
         model = FineTuned.fit(
             lesson(task.training), development, task.modes, config, pooling, seed, Path(folder) / "fit", task.name
         )
@@ -147,7 +145,6 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
         place,
         num_labels=len(task.modes),
         problem_type="multi_label_classification",
-        attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
     texts, labels = units(task, task.training)

@@ -66,9 +66,10 @@ class FittingConfig(Strict):
 
     A batch holds windows of up to ``batch_tokens`` tokens. The loss of a narrative is the cross-entropy of
     its labels plus ``evidence_weight`` times that of its passages; a passage that is evidence counts
-    ``evidence_positive_weight`` times. ``pair_weight`` ranks the members of a minimal pair. Training stops
-    when the development part has not gained for ``patience`` epochs. ``folds`` models, each blind to a part
-    of the groups, give the scores that calibration rests on. ``device`` null takes a GPU where there is one.
+    ``evidence_positive_weight`` times. ``pair_weight`` ranks the members of a minimal pair. ``dropout`` is the
+    head's. Training stops when the development part has not gained for ``patience`` epochs. ``folds`` models,
+    each blind to a part of the groups, give the scores that calibration rests on. ``device`` null takes a GPU
+    where there is one.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100)] = 6
@@ -80,6 +81,7 @@ class FittingConfig(Strict):
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    freeze_embeddings: bool = True
     evidence_weight: Annotated[float, Field(ge=0)] = 1.0
     evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
     pair_weight: Annotated[float, Field(ge=0)] = 0.0

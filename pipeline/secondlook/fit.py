@@ -64,7 +64,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
     if workspace.finished:
         return Fits(workspace, prepared)
     try:
-        out_of_fold(part, development, modes, config, workspace, progress)
+        out_of_fold(part, modes, config, workspace, progress)
         if not workspace.model.is_dir():
             model = _fit(part, development, modes, config, workspace.checkpoints / "model", "model", progress)
             with fresh_folder(workspace.model) as fresh:
@@ -78,17 +78,11 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
 
 
 def out_of_fold(
-    part: Part,
-    development: Part,
-    modes: Sequence[str],
-    config: TrainConfig,
-    workspace: Workspace,
-    progress: Progress | None = None,
+    part: Part, modes: Sequence[str], config: TrainConfig, workspace: Workspace, progress: Progress | None = None
 ) -> Array:
     """Pooled log-odds of every narrative by a model that did not see it. *Shape:* ``(narratives, modes)``.
 
-    NaN where a narrative is in no fold. The models stop early on the development part, as the model of
-    the whole train part does.
+    NaN where a narrative is in no fold.
     """
     scores = np.full((len(part), len(modes)), np.nan)
     folds = _folds(part, config)
@@ -99,7 +93,7 @@ def out_of_fold(
         if done is None:
             name = f"fold {place + 1} of {len(numbers)}"
             checkpoints = workspace.checkpoints / f"fold-{fold}"
-            model = _fit(part.select(~held), development, modes, config, checkpoints, name, progress)
+            model = _fit(part.select(~held), None, modes, config, checkpoints, name, progress)
             own = part.select(held)
             pooled = np.array([pool(one, config.pooling) for one in model.score(own.narratives, own.passages)])
             workspace.write_fold(fold, own.ids, pooled, list(modes))
@@ -145,7 +139,7 @@ def _folds(part: Part, config: TrainConfig) -> Array:
 
 def _fit(
     part: Part,
-    development: Part,
+    development: Part | None,
     modes: Sequence[str],
     config: TrainConfig,
     checkpoints: Path,
@@ -159,7 +153,7 @@ def _fit(
 
     return FineTuned.fit(
         _lesson(part),
-        _lesson(development),
+        _lesson(development) if development else None,
         modes,
         config.model,
         config.pooling,

@@ -54,7 +54,7 @@ class FineTuned:
     def fit(
         cls,
         training: Lesson,
-        development: Lesson,
+        development: Lesson | None,
         modes: Sequence[str],
         config: TransformerModelConfig,
         pooling: PoolingConfig,
@@ -65,6 +65,8 @@ class FineTuned:
     ) -> Self:
         """Fine-tune; goes on from the last whole checkpoint below ``checkpoints`` if there is one.
 
+        With a development part the epoch that did best on it is kept, without one the last.
+
         Raises:
             ConfigError: the encoder cannot be found or is not the one that was meant.
             TrainingError: a checkpoint could not be written.
@@ -73,7 +75,13 @@ class FineTuned:
             network, tokenizer = _load_encoder(config, modes, seed)
             cutter = _cutter(tokenizer, config)
             how = Fit(config.fitting, pooling, seed, checkpoints, name)
-            network = fit(network, _examples(training, cutter), _examples(development, cutter), how, progress)
+            network = fit(
+                network,
+                _examples(training, cutter),
+                _examples(development, cutter) if development else [],
+                how,
+                progress,
+            )
         return cls(config, network, tokenizer)
 
     def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> list[Array]:
@@ -116,6 +124,7 @@ def _load_encoder(config: TransformerModelConfig, modes: Sequence[str], seed: in
     pooling, dropout = config.passage_pooling, config.fitting.dropout
     try:
         network, tokenizer = from_pretrained_encoder(place, modes, pooling, dropout)
+        network.freeze_embeddings(config.fitting.freeze_embeddings)
     except (OSError, ValueError) as cause:
         reason = str(cause).splitlines()[0]
         raise ConfigError(f"model.encoder: '{config.encoder}' cannot be loaded ({reason})") from None

@@ -204,14 +204,14 @@ def _pad(windows: Sequence[tuple[Any, Any]]) -> dict[str, Tensor]:
 def _score(network: EvidenceEncoder, inputs: Mapping[str, Any], bfloat16: bool) -> Tensor:
     """Passage log-odds of a batch. *Shape:* ``(passages, modes)``."""
     scores, weights, owners = [], [], []
-    for chunk in inputs["chunks"]:
-        device = chunk["input_ids"].device.type
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+    device = inputs["targets"].device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):  # once: it casts weights once
+        for chunk in inputs["chunks"]:
             token_scores, token_weights = network(chunk["input_ids"], chunk["attention_mask"])
-        own = chunk["owners"] != CONTEXT
-        scores.append(token_scores[own].float())
-        weights.append(token_weights[own].float())
-        owners.append(chunk["owners"][own])
+            own = chunk["owners"] != CONTEXT
+            scores.append(token_scores[own].float())
+            weights.append(token_weights[own].float())
+            owners.append(chunk["owners"][own])
     passages: int = len(inputs["targets"])
     return passage_scores(torch.cat(scores), torch.cat(weights), torch.cat(owners), passages)
 
@@ -310,7 +310,9 @@ class _EvidenceTrainer(Trainer):
                 chosen = [
                     parameter
                     for name, parameter in self._network.named_parameters()
-                    if name.startswith("encoder.") != is_head and (parameter.dim() > 1) == decays
+                    if parameter.requires_grad
+                    and name.startswith("encoder.") != is_head
+                    and (parameter.dim() > 1) == decays
                 ]
                 rate = config.head_learning_rate if is_head else config.learning_rate
                 groups.append({"params": chosen, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0})
