@@ -32,7 +32,7 @@ def calibrate(config: TrainConfig) -> dict[str, ModeCalibration]:
     part, modes = prepared.part("train"), prepared.codebook.mode_ids
     scores = out_of_fold(part, modes, config, workspace)
     settled = {mode: _settle(mode, scores[:, i], part.labels[:, i], config) for i, mode in enumerate(modes)}
-    workspace.write_calibration(settled)
+    workspace.write_calibration(config, settled)
     return settled
 
 

@@ -36,7 +36,7 @@ def export(config: TrainConfig) -> Trained:
     """
     prepared = load_prepared(config.data)
     workspace = fitted_workspace(config, prepared)
-    settled = workspace.read_calibration()
+    settled = workspace.read_calibration(config)
     check_installed(config)
     part = prepared.part("train")
     bundle = Bundle(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
+from safetensors import SafetensorError
 
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.bundle import EvidenceModel
@@ -19,7 +20,7 @@ from secondlook.errors import ConfigError, TrainingError
 from secondlook.evidence import pool
 from secondlook.prepare import Part, Prepared, load_prepared
 from secondlook.schema import Span
-from secondlook.storage import fresh_folder
+from secondlook.storage import fresh_folder, remove_folder
 from secondlook.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -60,19 +61,22 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
     part, development = prepared.part("train"), prepared.part("development")
     modes = prepared.codebook.mode_ids
     check_teachable(part, modes)
-    workspace = open_workspace(config, prepared)
-    if workspace.finished:
-        return Fits(workspace, prepared)
+    check_installed(config)
     try:
+        workspace = open_workspace(config, prepared)
+        if workspace.finished:
+            return Fits(workspace, prepared)
         out_of_fold(part, modes, config, workspace, progress)
         if not workspace.model.is_dir():
             model = _fit(part, development, modes, config, workspace.checkpoints / "model", "model", progress)
             with fresh_folder(workspace.model) as fresh:
                 model.save(fresh)
+            remove_folder(workspace.checkpoints / "model")
         workspace = workspace.finish()
-    except OSError as cause:
+    except (OSError, SafetensorError) as cause:
         raise TrainingError(
-            f"{workspace.root}: cannot be written ({cause}); free some space and run the same command again"
+            f"{config.workspace / config.name}: cannot be written ({cause}); free some space and run the same "
+            "command again"
         ) from None
     return Fits(workspace, prepared)
 
@@ -89,16 +93,16 @@ def out_of_fold(
     numbers = sorted(set(folds[~np.isnan(folds)].astype(int).tolist()))
     for place, fold in enumerate(numbers):
         held = folds == fold
-        done = workspace.read_fold(fold, list(modes))
-        if done is None:
+        own = part.select(held)
+        pooled = workspace.read_fold(fold, own.ids, modes)
+        if pooled is None:
             name = f"fold {place + 1} of {len(numbers)}"
             checkpoints = workspace.checkpoints / f"fold-{fold}"
             model = _fit(part.select(~held), None, modes, config, checkpoints, name, progress)
-            own = part.select(held)
             pooled = np.array([pool(one, config.pooling) for one in model.score(own.narratives, own.passages)])
-            workspace.write_fold(fold, own.ids, pooled, list(modes))
-            done = own.ids, pooled
-        scores[held] = done[1]
+            workspace.write_fold(fold, own.ids, pooled, modes)
+            remove_folder(checkpoints)
+        scores[held] = pooled
     return scores
 
 
@@ -125,7 +129,9 @@ def check_teachable(part: Part, modes: Sequence[str]) -> None:
 
 def check_installed(config: TrainConfig) -> None:
     """Raise ConfigError before the work where what it needs is not installed."""
-    needed = ("torch", "transformers", "datasets", "onnx") if isinstance(config.model, TransformerModelConfig) else ()
+    if not isinstance(config.model, TransformerModelConfig):
+        return
+    needed = ("torch", "transformers", "accelerate", "datasets", "onnx")
     if missing := [name for name in needed if find_spec(name) is None]:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install 'secondlook[train]'")
 
@@ -148,7 +154,6 @@ def _fit(
 ) -> Fitted:
     if isinstance(config.model, LinearModelConfig):
         return _fit_linear(part, modes, config.model, config.seed)
-    check_installed(config)
     from secondlook.encoder.finetuned import FineTuned
 
     return FineTuned.fit(

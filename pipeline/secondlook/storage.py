@@ -86,6 +86,14 @@ def _swap(fresh: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that it is there whole or not at all: a kill leaves no half of it under its name."""
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+        os.replace(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; OSError if it cannot be written."""
     fresh = path.with_name(f".{path.name}-{uuid4().hex[:8]}")

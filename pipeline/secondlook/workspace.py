@@ -17,21 +17,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from secondlook.bundle import ModeCalibration
-from secondlook.config import TrainConfig
+from secondlook.config import TrainConfig, TransformerModelConfig
 from secondlook.errors import TrainingError
 from secondlook.prepare import Prepared
-from secondlook.storage import write_whole
+from secondlook.storage import file_digest, remove_folder, write_whole
 
 FORMAT = "secondlook-fit/1"
+_FITTING = ("baseline", "evidence", "fit", "text")
 Array = NDArray[np.float64]
 
 
@@ -65,40 +67,56 @@ class Workspace:
     def finish(self) -> Workspace:
         """The same workspace when its fit is whole; an earlier whole one gives way."""
         done = Workspace(self.root, finished=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-        shutil.rmtree(done.folder, ignore_errors=True)
+        for leftover in (self.checkpoints, *self.folder.glob(".*"), done.folder):
+            remove_folder(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         self.folder.replace(done.folder)
         return done
 
-    def read_fold(self, fold: int, modes: list[str]) -> tuple[list[str], Array] | None:
-        """Ids and their pooled log-odds, or None if the fold is not done. *Shape:* ``(ids, modes)``."""
+    def read_fold(self, fold: int, ids: Sequence[str], modes: Sequence[str]) -> Array | None:
+        """The pooled log-odds of a fold; None if these narratives are not done. *Shape:* ``(ids, modes)``."""
         try:
             frame = pd.read_parquet(self.folder / f"fold-{fold}.parquet")
-        except OSError:
+            return frame[list(modes)].to_numpy(dtype=float) if list(frame["id"]) == list(ids) else None
+        except (OSError, ValueError, KeyError):
             return None
-        return list(frame["id"]), frame[modes].to_numpy(dtype=float)
 
-    def write_fold(self, fold: int, ids: list[str], scores: Array, modes: list[str]) -> None:
+    def write_fold(self, fold: int, ids: Sequence[str], scores: Array, modes: Sequence[str]) -> None:
         """Keep a fold's scores, whole or not at all."""
-        frame = pd.DataFrame({"id": ids} | {mode: scores[:, i] for i, mode in enumerate(modes)})
+        frame = pd.DataFrame({"id": list(ids)} | {mode: scores[:, i] for i, mode in enumerate(modes)})
         write_whole(self.folder / f"fold-{fold}.parquet", frame.to_parquet(index=False))
 
-    def read_calibration(self) -> dict[str, ModeCalibration]:
+    def read_calibration(self, config: TrainConfig) -> dict[str, ModeCalibration]:
         """What calibration wrote.
 
         Raises:
-            TrainingError: it has not been done.
+            TrainingError: it has not been done for this fit and these operating points.
         """
         try:
             stored = json.loads((self.root / "calibration.json").read_text(encoding="utf-8"))
-        except OSError:
-            raise TrainingError(f"{self.root}: is not calibrated yet; run 'secondlook calibrate' first") from None
-        return {mode: ModeCalibration.model_validate(settings) for mode, settings in stored.items()}
+            modes = {mode: ModeCalibration.model_validate(settings) for mode, settings in stored["modes"].items()}
+            fitting = stored["basis"] == self._basis(config)
+        except (OSError, ValueError, KeyError, TypeError):
+            fitting = False
+        if not fitting:
+            raise TrainingError(f"{self.root}: this fit is not calibrated yet; run 'secondlook calibrate' first")
+        return modes
 
-    def write_calibration(self, modes: dict[str, ModeCalibration]) -> None:
-        """Keep a calibration, whole or not at all."""
-        text = json.dumps({mode: settings.model_dump() for mode, settings in modes.items()}, indent=2) + "\n"
-        write_whole(self.root / "calibration.json", text.encode())
+    def write_calibration(self, config: TrainConfig, modes: dict[str, ModeCalibration]) -> None:
+        """Keep a calibration, whole or not at all.
+
+        Raises:
+            TrainingError: the workspace cannot be written.
+        """
+        settled = {mode: settings.model_dump() for mode, settings in modes.items()}
+        text = json.dumps({"basis": self._basis(config), "modes": settled}, indent=2) + "\n"
+        try:
+            write_whole(self.root / "calibration.json", text.encode())
+        except OSError as cause:
+            raise TrainingError(f"{self.root}: cannot be written ({cause}); free some space and try again") from None
+
+    def _basis(self, config: TrainConfig) -> dict[str, Any]:
+        """What a calibration rests on: this fit, and the rule for operating points."""
+        return {"fit": _stored_key(self.folder), "rule": config.operating_points.model_dump()}
 
 
 def open_workspace(config: TrainConfig, prepared: Prepared) -> Workspace:
@@ -109,7 +127,7 @@ def open_workspace(config: TrainConfig, prepared: Prepared) -> Workspace:
         return Workspace(root, finished=True)
     workspace = Workspace(root, finished=False)
     if _stored_key(workspace.folder) != key:
-        shutil.rmtree(workspace.folder, ignore_errors=True)
+        remove_folder(workspace.folder)
         workspace.folder.mkdir(parents=True)
         write_whole(workspace.folder / "fit.json", (json.dumps(key, indent=2) + "\n").encode())
     return workspace
@@ -128,10 +146,28 @@ def fitted_workspace(config: TrainConfig, prepared: Prepared) -> Workspace:
 
 
 def fit_key(config: TrainConfig, prepared: Prepared) -> str:
-    """SHA-256 of all that a fit depends on."""
-    chosen = config.model_dump_json(include={"seed", "model", "pooling"})
-    digests = json.dumps({name: prepared.digests[name] for name in ("corpus", "split", "codebook")})
-    return hashlib.sha256(f"{chosen}\n{digests}".encode()).hexdigest()
+    """SHA-256 of all that a fit depends on: choices, labels, passages, the encoder's weights, our own code."""
+    chosen = config.model_dump(mode="json", include={"seed", "model", "pooling"})
+    if isinstance(config.model, TransformerModelConfig):
+        del chosen["model"]["quantise"], chosen["model"]["fitting"]["device"]
+        chosen["weights"] = _weights_digest(Path(config.model.encoder))
+    basis = [chosen, dict(sorted(prepared.digests.items())), _code_digest()]
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
+
+
+def _weights_digest(folder: Path) -> str | None:
+    """The digest of an encoder's weights where it is a folder; a packaged one is checked by its name."""
+    weights = folder / "model.safetensors"
+    return file_digest(weights) if weights.is_file() else None
+
+
+def _code_digest() -> str:
+    """SHA-256 of the modules that decide what a fit becomes."""
+    package = Path(__file__).parent
+    together = hashlib.sha256()
+    for path in sorted([*package.glob("encoder/*.py"), *(package / f"{name}.py" for name in _FITTING)]):
+        together.update(path.name.encode() + b"\0" + path.read_bytes())
+    return together.hexdigest()
 
 
 def _stored_key(folder: Path) -> dict[str, str] | None:

@@ -11,16 +11,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers.utils import logging as library_logging
 
 from secondlook.config import PoolingConfig, TransformerModelConfig
+from secondlook.encoder.batches import Example
 from secondlook.encoder.export import to_onnx
-from secondlook.encoder.fitting import Example, Fit, fit, predict
+from secondlook.encoder.fitting import Fit, fit, predict
 from secondlook.encoder.network import EvidenceEncoder, from_pretrained_encoder
 from secondlook.encoder.pretrained import locate
-from secondlook.encoder.session import NOTHING, TOKENIZER, TransformerEvidenceModel
-from secondlook.encoder.windows import CONTEXT, WindowCutter
+from secondlook.encoder.session import TOKENIZER, TransformerEvidenceModel
+from secondlook.encoder.windows import WindowCutter
 from secondlook.errors import ConfigError
 from secondlook.schema import Span
 
@@ -89,11 +91,7 @@ class FineTuned:
         modes = len(self.network.config.modes)
         unknown = [np.full((len(spans), modes), np.nan) for spans in passages]
         blank = Lesson(narratives, passages, unknown, np.full((len(passages), modes), np.nan), [None] * len(passages))
-        examples = _examples(blank, _cutter(self.tokenizer, self.config))
-        scores = predict(self.network, examples, self.config.fitting)
-        for example, own in zip(examples, scores, strict=True):
-            own[_without_tokens(example)] = NOTHING
-        return scores
+        return predict(self.network, _examples(blank, _cutter(self.tokenizer, self.config)), self.config.fitting)
 
     def save(self, folder: Path) -> None:
         """Write what ``EvidenceEncoder.from_pretrained`` and ``Tokenizer.from_file`` read."""
@@ -125,10 +123,10 @@ def _load_encoder(config: TransformerModelConfig, modes: Sequence[str], seed: in
     try:
         network, tokenizer = from_pretrained_encoder(place, modes, pooling, dropout)
         network.freeze_embeddings(config.fitting.freeze_embeddings)
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, SafetensorError) as cause:
         reason = str(cause).splitlines()[0]
         raise ConfigError(f"model.encoder: '{config.encoder}' cannot be loaded ({reason})") from None
-    longest = getattr(network.encoder.config, "max_position_embeddings", None)
+    longest = network.longest_window()
     if longest and config.window_tokens > longest:
         raise ConfigError(f"model.window_tokens: {config.encoder} reads {longest} tokens at most")
     return network, tokenizer
@@ -145,13 +143,6 @@ def _examples(lesson: Lesson, cutter: WindowCutter) -> list[Example]:
             lesson.narratives, lesson.passages, lesson.targets, lesson.labels, lesson.pairs, strict=True
         )
     ]
-
-
-def _without_tokens(example: Example) -> NDArray[np.bool_]:
-    owned = np.zeros(len(example.targets), dtype=bool)
-    for window in example.windows:
-        owned[window.passages[window.passages != CONTEXT]] = True
-    return ~owned
 
 
 @contextmanager

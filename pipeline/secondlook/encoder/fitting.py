@@ -1,13 +1,10 @@
-"""Fine-tuning with the transformers Trainer: batches by tokens, checkpoints, early stopping, resumption."""
+"""Fine-tuning with the transformers Trainer: its checkpoints, its early stopping; our batches and our loss."""
 
 from __future__ import annotations
 
-import heapq
 import json
-import math
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,9 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from rich.progress import Progress
+from safetensors import SafetensorError
 from sklearn.metrics import average_precision_score
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
@@ -30,33 +28,16 @@ from transformers import (
     set_seed,
 )
 
+from secondlook import evidence
 from secondlook.config import FittingConfig, PoolingConfig
-from secondlook.encoder.network import EvidenceEncoder, passage_scores, pool
-from secondlook.encoder.windows import CONTEXT, Window
-from secondlook.errors import TrainingError
+from secondlook.encoder.batches import Batches, Example, by_length, collate, excerpts, moved
+from secondlook.encoder.loss import loss, score_passages
+from secondlook.encoder.network import EvidenceEncoder
+from secondlook.errors import ConfigError, TrainingError
 
 Array = NDArray[np.float64]
 METRIC = "macro_average_precision"
-_CHUNK_TOKENS = 2048
-
-
-@dataclass(frozen=True)
-class Example:
-    """A narrative, or an excerpt of a long one, as the network reads it.
-
-    ``targets`` and ``labels`` hold 1, 0 or NaN (unknown, masked). *Shapes:* ``(passages, modes)``,
-    ``(modes,)``. The members of a minimal pair share the name of their ``pair``.
-    """
-
-    windows: list[Window]
-    targets: Array
-    labels: Array
-    pair: str | None = None
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens the network reads of it."""
-        return sum(len(window.ids) for window in self.windows)
+_OF_A_CHECKPOINT = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 
 
 @dataclass(frozen=True)
@@ -79,25 +60,27 @@ def fit(
 ) -> EvidenceEncoder:
     """Fine-tune a network, from its last checkpoint if an earlier run was stopped.
 
-    The epoch that did best on the development part is what is kept.
+    The epoch that did best on the development part is what is kept, the last if there is none. Checkpoints
+    stay: whoever has stored the network removes them.
 
     Raises:
+        ConfigError: the device that was asked for is not there.
         TrainingError: a checkpoint could not be written (a full disk, say).
     """
+    _check_device(how.config)
     set_seed(how.seed)
     trainer = _EvidenceTrainer(network, training, development, how, progress)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer.train(resume_from_checkpoint=last_checkpoint(how.folder))
-    except (OSError, RuntimeError) as cause:
+    except (OSError, RuntimeError, SafetensorError) as cause:
         if not _is_disk_error(cause):
             raise
         raise TrainingError(
             f"{how.folder}: a checkpoint could not be written ({cause}); free some space and run the same "
             "command again: it goes on from the last whole checkpoint"
         ) from None
-    shutil.rmtree(how.folder, ignore_errors=True)
     network.train(False)
     return network
 
@@ -108,11 +91,10 @@ def predict(network: EvidenceEncoder, examples: Sequence[Example], config: Fitti
     network.train(False)
     device = next(network.parameters()).device
     found: list[Array] = [np.zeros(0)] * len(examples)
-    order = sorted(range(len(examples)), key=lambda i: examples[i].tokens)
     with torch.inference_mode():
-        for batch in _in_order(order, examples, config.batch_tokens):
-            inputs = _to(collate([examples[i] for i in batch]), device)
-            scores = _score(network, inputs, config.bfloat16).float().cpu().numpy().astype(np.float64)
+        for batch in by_length(examples, config.batch_tokens):
+            inputs = moved(collate([examples[i] for i in batch]), device)
+            scores = score_passages(network, inputs, config.bfloat16).float().cpu().numpy().astype(np.float64)
             ends = np.cumsum([len(examples[i].targets) for i in batch])
             for i, one in zip(batch, np.split(scores, ends[:-1]), strict=True):
                 found[i] = one
@@ -122,149 +104,12 @@ def predict(network: EvidenceEncoder, examples: Sequence[Example], config: Fitti
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end; Trainer writes its state last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-def excerpts(example: Example, tokens: int) -> list[Example]:
-    """A long example in parts that fit a batch.
-
-    A part of a positive narrative is positive where it holds marked evidence, and unknown where the
-    evidence was not marked.
-    """
-    parts: list[list[Window]] = [[]]
-    for window in example.windows:
-        if parts[-1] and sum(len(one.ids) for one in parts[-1]) + len(window.ids) > tokens:
-            parts.append([])
-        parts[-1].append(window)
-    if len(parts) == 1:
-        return [example]
-    return [_excerpt(example, part) for part in parts]
-
-
-def _excerpt(example: Example, windows: list[Window]) -> Example:
-    numbers = np.unique(np.concatenate([window.passages[window.passages != CONTEXT] for window in windows]))
-    targets = example.targets[numbers]
-    has_evidence = (targets == 1).any(axis=0)
-    marked = (example.targets == 1).any(axis=0)
-    labels = np.where(example.labels == 1, np.where(marked, has_evidence, np.nan), example.labels)
-    renumbered = [
-        Window(w.ids, np.where(w.passages == CONTEXT, CONTEXT, np.searchsorted(numbers, w.passages))) for w in windows
+    whole = [
+        place
+        for place in folder.glob("checkpoint-*")
+        if all((place / name).is_file() for name in _OF_A_CHECKPOINT) and _is_json(place / "trainer_state.json")
     ]
-    return Example(renumbered, targets, labels.astype(float))
-
-
-def collate(examples: Sequence[Example]) -> dict[str, Any]:
-    """Examples as tensors: windows of like length padded together, passages and narratives numbered through."""
-    windows, offset = [], 0
-    for example in examples:
-        windows += [(w.ids, np.where(w.passages == CONTEXT, CONTEXT, w.passages + offset)) for w in example.windows]
-        offset += len(example.targets)
-    counts = [len(example.targets) for example in examples]
-    return {
-        "chunks": [_pad(chunk) for chunk in _chunks(sorted(windows, key=lambda window: len(window[0])))],
-        "narrative": torch.repeat_interleave(torch.arange(len(examples)), torch.tensor(counts)),
-        "targets": torch.tensor(np.concatenate([example.targets for example in examples]), dtype=torch.float32),
-        "labels": torch.tensor(np.stack([example.labels for example in examples]), dtype=torch.float32),
-        "pairs": _pair_indices(examples),
-    }
-
-
-def _pair_indices(examples: Sequence[Example]) -> Tensor:
-    """Rows of the two members of every whole pair. *Shape:* ``(pairs, 2)``."""
-    members: dict[str, list[int]] = {}
-    for number, example in enumerate(examples):
-        if example.pair is not None:
-            members.setdefault(example.pair, []).append(number)
-    return torch.tensor([rows for rows in members.values() if len(rows) == 2], dtype=torch.long).reshape(-1, 2)
-
-
-def _chunks(windows: Sequence[tuple[Any, Any]]) -> Iterator[list[tuple[Any, Any]]]:
-    chunk: list[tuple[Any, Any]] = []
-    for window in windows:
-        if chunk and (len(chunk) + 1) * len(window[0]) > _CHUNK_TOKENS:
-            yield chunk
-            chunk = []
-        chunk.append(window)
-    if chunk:
-        yield chunk
-
-
-def _pad(windows: Sequence[tuple[Any, Any]]) -> dict[str, Tensor]:
-    shape = (len(windows), max(len(ids) for ids, _ in windows))
-    ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    owners = torch.full(shape, CONTEXT, dtype=torch.long)
-    for row, (tokens, passages) in enumerate(windows):
-        ids[row, : len(tokens)] = torch.from_numpy(tokens)
-        mask[row, : len(tokens)] = 1
-        owners[row, : len(tokens)] = torch.from_numpy(passages)
-    return {"input_ids": ids, "attention_mask": mask, "owners": owners}
-
-
-def _score(network: EvidenceEncoder, inputs: Mapping[str, Any], bfloat16: bool) -> Tensor:
-    """Passage log-odds of a batch. *Shape:* ``(passages, modes)``."""
-    scores, weights, owners = [], [], []
-    device = inputs["targets"].device.type
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):  # once: it casts weights once
-        for chunk in inputs["chunks"]:
-            token_scores, token_weights = network(chunk["input_ids"], chunk["attention_mask"])
-            own = chunk["owners"] != CONTEXT
-            scores.append(token_scores[own].float())
-            weights.append(token_weights[own].float())
-            owners.append(chunk["owners"][own])
-    passages: int = len(inputs["targets"])
-    return passage_scores(torch.cat(scores), torch.cat(weights), torch.cat(owners), passages)
-
-
-def loss(passages: Tensor, inputs: Mapping[str, Any], config: FittingConfig, pooling: PoolingConfig) -> Tensor:
-    """Cross-entropy of narratives and passages, unknown labels masked, and the ranking of pairs.
-
-    Args:
-        passages: passage log-odds of the batch. *Shape:* ``(passages, modes)``.
-    """
-    targets, labels = inputs["targets"], inputs["labels"]
-    entropy = nn.functional.binary_cross_entropy_with_logits
-    pooled = pool(passages, inputs["narrative"], len(labels), pooling)
-    known = ~labels.isnan()
-    total: Tensor = entropy(pooled[known], labels[known]) if known.any() else pooled.sum() * 0.0
-    marked = ~targets.isnan()
-    weight = torch.where(targets == 1, config.evidence_positive_weight, 1.0)[marked]
-    evidence = entropy(passages[marked], targets[marked], weight=weight, reduction="sum")
-    total = total + config.evidence_weight * evidence / max(1, labels.numel())
-    if config.pair_weight and len(inputs["pairs"]):
-        first, second = inputs["pairs"].unbind(1)
-        difference = labels[first] - labels[second]
-        told_apart = difference.abs() == 1
-        gap = (difference * (pooled[first] - pooled[second]))[told_apart]
-        total = total + config.pair_weight * nn.functional.softplus(-gap).sum() / len(labels)
-    return total
-
-
-class _Batches:
-    """Batches of about as many tokens each, dealt anew in every epoch; pairs stay together."""
-
-    def __init__(self, examples: Sequence[Example], tokens: int, seed: int) -> None:
-        units: dict[str, list[int]] = {}
-        for number, example in enumerate(examples):
-            units.setdefault(f"pair {example.pair}" if example.pair else str(number), []).append(number)
-        self._units = list(units.values())
-        self._sizes = [sum(examples[i].tokens for i in unit) for unit in self._units]
-        self._count = max(1, math.ceil(sum(self._sizes) / tokens))
-        self._seed = seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return min(self._count, len(self._units))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._units))
-        lightest = [(0, number) for number in range(len(self))]
-        batches: list[list[int]] = [[] for _ in lightest]
-        for unit in order:
-            weight, number = heapq.heappop(lightest)
-            batches[number] += self._units[unit]
-            heapq.heappush(lightest, (weight + self._sizes[unit], number))
-        yield from batches
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 class _EvidenceTrainer(Trainer):
@@ -282,7 +127,7 @@ class _EvidenceTrainer(Trainer):
         self._development = development
         self._how = how
         self._network = network
-        self._batches = _Batches(self._examples, how.config.batch_tokens, how.seed)
+        self._batches = Batches(self._examples, how.config.batch_tokens, how.seed)
         super().__init__(
             model=network,
             args=_arguments(how, bool(development)),
@@ -327,7 +172,7 @@ class _EvidenceTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
         config = self._how.config
-        return loss(_score(model, inputs, config.bfloat16), inputs, config, self._how.pooling)
+        return loss(score_passages(model, inputs, config.bfloat16), inputs, config, self._how.pooling)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         scores = predict(self._network, self._development, self._how.config)
@@ -344,7 +189,7 @@ class _EvidenceTrainer(Trainer):
 class _Rim(TrainerCallback):
     """Tells batches their epoch, and a progress bar the loss."""
 
-    def __init__(self, batches: _Batches, how: Fit, progress: Progress | None, steps: int) -> None:
+    def __init__(self, batches: Batches, how: Fit, progress: Progress | None, steps: int) -> None:
         self._batches = batches
         self._progress = progress
         self._name = how.name
@@ -380,6 +225,7 @@ def _arguments(how: Fit, has_development: bool) -> TrainingArguments:
         metric_for_best_model=f"eval_{METRIC}" if has_development else None,
         greater_is_better=True if has_development else None,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,
         logging_steps=10,
         report_to="none",
         disable_tqdm=True,
@@ -391,9 +237,7 @@ def _arguments(how: Fit, has_development: bool) -> TrainingArguments:
 
 def _macro_average_precision(scores: Sequence[Array], examples: Sequence[Example], pooling: PoolingConfig) -> float:
     """Mean over the modes that have both labels; 0 where none has."""
-    from secondlook.evidence import pool as pool_one
-
-    pooled = np.array([pool_one(one, pooling) for one in scores])
+    pooled = np.array([evidence.pool(one, pooling) for one in scores])
     labels = np.array([example.labels for example in examples])
     values = []
     for column in range(labels.shape[1]):
@@ -401,23 +245,6 @@ def _macro_average_precision(scores: Sequence[Array], examples: Sequence[Example
         if len(np.unique(labels[known, column])) == 2:
             values.append(average_precision_score(labels[known, column], pooled[known, column]))
     return float(np.mean(values)) if values else 0.0
-
-
-def _in_order(order: Sequence[int], examples: Sequence[Example], tokens: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for i in order:
-        if batch and sum(examples[j].tokens for j in batch) + examples[i].tokens > tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
-def _to(inputs: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    moved = {name: value.to(device) for name, value in inputs.items() if isinstance(value, Tensor)}
-    chunks = [{name: value.to(device) for name, value in chunk.items()} for chunk in inputs["chunks"]]
-    return moved | {"chunks": chunks}
 
 
 def _is_json(path: Path) -> bool:
@@ -429,4 +256,13 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_disk_error(cause: BaseException) -> bool:
-    return isinstance(cause, OSError) or any(word in str(cause) for word in ("No space", "I/O error", "write"))
+    """The libraries that write wrap the system's errors in kinds of their own."""
+    signs = ("No space left", "I/O error", "os error", "file write failed", "File too large")
+    return isinstance(cause, OSError) or any(sign in str(cause) for sign in signs)
+
+
+def _check_device(config: FittingConfig) -> None:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if config.device is not None and not there[config.device]:
+        found = ", ".join(name for name, is_there in there.items() if is_there)
+        raise ConfigError(f"model.fitting.device: there is no {config.device} here (there is: {found}); or set null")

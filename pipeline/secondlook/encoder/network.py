@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from secondlook.config import PoolingConfig
+from secondlook.encoder.windows import NOTHING
 
 _START_LOG_ODDS = -2.5
 """Evidence is rare: an untrained head that says one in thirteen learns at once what matters."""
 
-_ATTENTION = "eager"
-"""On CPUs plain matrix products beat the fused kernel at our lengths (1.2 to 1.7 times, measured)."""
+_ON_CPU = "eager"
+"""On CPUs plain matrix products beat the fused kernel at our lengths (`experiments/benchmarks/cost.py attention`)."""
 
 _DROPOUTS = frozenset(
     {"attention_probs_dropout_prob", "attention_dropout", "hidden_dropout_prob", "embedding_dropout", "mlp_dropout"}
@@ -65,7 +66,7 @@ class EvidenceEncoder(PreTrainedModel):
     def __init__(self, config: EvidenceConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         self.encoder = encoder or AutoModel.from_config(
-            AutoConfig.for_model(**config.encoder), attn_implementation=_ATTENTION, **_without_pooler(config.encoder)
+            AutoConfig.for_model(**config.encoder), attn_implementation=_attention(), **_without_pooler(config.encoder)
         )
         width, modes = self.encoder.config.hidden_size, len(config.modes)
         self.dropout = nn.Dropout(config.head_dropout)
@@ -89,11 +90,20 @@ class EvidenceEncoder(PreTrainedModel):
             Log-odds and positive weights. *Shape of both:* ``(windows, tokens, modes)``.
         """
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        states = self.dropout(states.float())
-        scores = self.head(states)
-        if self.attention is None:
-            return scores, torch.ones_like(scores)
-        return scores, self.attention(states).clamp(-15, 15).exp()
+        with torch.autocast(states.device.type, enabled=False):  # log-odds of eight bits would calibrate badly
+            states = self.dropout(states.float())
+            scores = self.head(states)
+            if self.attention is None:
+                return scores, torch.ones_like(scores)
+            return scores, self.attention(states).clamp(-15, 15).exp()
+
+    def longest_window(self) -> int | None:
+        """How many tokens the encoder has positions for; None if it does not say."""
+        longest: int | None = getattr(self.encoder.config, "max_position_embeddings", None)
+        table = getattr(getattr(self.encoder, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)
+        # RoBERTa and its kin number positions from after the padding's.
+        return longest - padding - 1 if longest and padding is not None else longest
 
     def freeze_embeddings(self, frozen: bool) -> None:
         """Leave the table of word embeddings as it is, or not: it is half of a small encoder's weights."""
@@ -117,7 +127,9 @@ def from_pretrained_encoder(
     for name in _DROPOUTS & config.to_dict().keys():
         setattr(config, name, 0.0)
     kind = _without_pooler(config.to_dict())
-    encoder = AutoModel.from_pretrained(place, config=config, attn_implementation=_ATTENTION, **kind)
+    encoder = AutoModel.from_pretrained(
+        place, config=config, dtype=torch.float32, attn_implementation=_attention(), **kind
+    )
     tokenizer = getattr(AutoTokenizer.from_pretrained(place), "backend_tokenizer", None)
     if tokenizer is None:
         raise ValueError(f"{place}: its tokenizer gives no offsets (a fast tokenizer is needed)")
@@ -133,12 +145,12 @@ def passage_scores(scores: Tensor, weights: Tensor, owners: Tensor, passages: in
         owners: passage numbers. *Shape:* ``(tokens,)``.
 
     Returns:
-        *Shape:* ``(passages, modes)``; 0 for a passage that owns no token.
+        *Shape:* ``(passages, modes)``; ``NOTHING`` for a passage that owns no token.
     """
     shape = (passages, scores.shape[-1])
     total = scores.new_zeros(shape).index_add(0, owners, scores * weights)
     weight = scores.new_zeros(shape).index_add(0, owners, weights)
-    return total / weight.clamp(min=1e-9)
+    return torch.where(weight > 0, total / weight.clamp(min=1e-9), NOTHING)
 
 
 def pool(scores: Tensor, narrative: Tensor, narratives: int, pooling: PoolingConfig) -> Tensor:
@@ -162,6 +174,11 @@ def pool(scores: Tensor, narrative: Tensor, narratives: int, pooling: PoolingCon
     top = highest.detach()
     terms = torch.exp((scores - top[narrative]) * pooling.sharpness)
     return top + torch.log(scores.new_zeros(shape).index_add(0, narrative, terms)) / pooling.sharpness
+
+
+def _attention() -> str | None:
+    """Which attention the encoder runs; None leaves the choice to the library, for accelerators."""
+    return None if torch.cuda.is_available() or torch.backends.mps.is_available() else _ON_CPU
 
 
 def _without_pooler(config: dict[str, Any]) -> dict[str, bool]:

@@ -46,6 +46,11 @@ def locate(encoder: str, digest: str | None) -> str:
             f"model.encoder: there is no folder '{encoder}', and it is neither a packaged encoder ({known}) "
             "nor a name on a hub (owner/name)"
         )
+    if digest:
+        raise ConfigError(
+            "model.encoder_digest: is checked for packaged encoders and folders; save the encoder of "
+            f"'{encoder}' into a folder and name that, or set null to take whatever the hub has"
+        )
     return encoder
 
 

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from secondlook.config import TransformerModelConfig
-from secondlook.encoder.windows import CONTEXT, Window, WindowCutter
+from secondlook.encoder.windows import CONTEXT, NOTHING, Window, WindowCutter
 from secondlook.schema import Span
 
 Scores = NDArray[np.float64]
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
-NOTHING = -12.0
-"""Log-odds of a passage without any token (zero-width characters, say): about six in a million."""
 
 
 class TransformerEvidenceModel:

@@ -22,6 +22,9 @@ Tokens = NDArray[np.int64]
 CONTEXT = -1
 """The passage number of tokens that a window only reads: special tokens and context."""
 
+NOTHING = -12.0
+"""Log-odds of a passage without any token (zero-width characters, say): about six in a million."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -40,8 +43,8 @@ class WindowCutter:
     Args:
         tokenizer: its truncation and padding are switched off.
         window_tokens: the longest window, special tokens included.
-        context_tokens: how many tokens before its own passages a window reads, at least where there are
-            as many.
+        context_tokens: how many tokens before its own passages a window reads at most; where whole
+            passages make up half of it, these, so that context does not begin in the middle of a sentence.
 
     Raises:
         ValueError: the window has no room beside its context and special tokens.
@@ -82,12 +85,12 @@ class WindowCutter:
         ]
 
     def _start(self, pieces: Sequence[tuple[int, int, int]], first: int) -> int:
-        """Where a window begins: with the earliest whole piece in reach, or in the middle of one."""
+        """Where a window begins: with the earliest whole piece in reach, or in the middle of a long one."""
         own = pieces[first][1]
         reach = max(0, own - self._context)
         starts = [piece[1] for piece in pieces[max(0, first - self._context) : first + 1]]
         whole = starts[bisect_left(starts, reach)]
-        return whole if whole < own else reach
+        return whole if own - whole >= (own - reach) / 2 else reach
 
     def _window(self, ids: Tokens, start: int, pieces: Sequence[tuple[int, int, int]]) -> Window:
         end = pieces[-1][2]

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from secondlook.config import FittingConfig, PoolingConfig
-from secondlook.encoder.fitting import Example, _Batches, collate, excerpts, last_checkpoint, loss
+from secondlook.encoder.batches import Batches, Example, collate, excerpts
+from secondlook.encoder.fitting import last_checkpoint
+from secondlook.encoder.loss import loss
 from secondlook.encoder.windows import CONTEXT, Window
 
 POOLING = PoolingConfig(kind="logsumexp", sharpness=3)
@@ -59,7 +61,7 @@ def test_an_excerpt_is_positive_where_its_evidence_is() -> None:
 
 def test_batches_hold_everything_once_and_pairs_together() -> None:
     examples = [_example([0], [[0]], f"p{i // 2}" if i < 10 else None, tokens=4 + i) for i in range(20)]
-    batches = _Batches(examples, 60, seed=1)
+    batches = Batches(examples, 60, seed=1)
     first = list(batches)
     assert len(first) == len(batches)
     assert sorted(i for batch in first for i in batch) == list(range(20))
@@ -70,10 +72,20 @@ def test_batches_hold_everything_once_and_pairs_together() -> None:
     assert first != list(batches)
 
 
+def test_unknown_labels_leave_gradients_finite() -> None:
+    pair = [_example([1, np.nan], [[1, np.nan]], "p"), _example([0, 0], [[0, 0]], "p")]
+    scores = torch.tensor([[0.5, 0.5], [0.2, 0.2]], requires_grad=True)
+    loss(scores, collate(pair), CONFIG, POOLING).backward()
+    assert scores.grad is not None
+    assert torch.isfinite(scores.grad).all()
+
+
 def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
-    for step, state in ((5, json.dumps({"epoch": 1})), (10, '{"epo')):
+    for step, state in ((5, json.dumps({"epoch": 1})), (10, '{"epo'), (15, json.dumps({"epoch": 3}))):
         (tmp_path / f"checkpoint-{step}").mkdir()
+        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            (tmp_path / f"checkpoint-{step}" / name).touch()
         (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
-    (tmp_path / "checkpoint-15").mkdir()
+    (tmp_path / "checkpoint-15/optimizer.pt").unlink()
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
