@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from secondlook.config import BootstrapConfig, DataConfig, FittingConfig, TrainConfig, TransformerModelConfig
+from secondlook.config import (
+    BootstrapConfig,
+    DataConfig,
+    FittingConfig,
+    LinearModelConfig,
+    TrainConfig,
+    TransformerModelConfig,
+)
 
 os.environ["DVC_NO_ANALYTICS"] = "true"
 PROJECT = Path(__file__).parents[1]
@@ -87,6 +94,7 @@ def write_tiny_corpus() -> Callable[[Path], TrainConfig]:
             seed=3,
             data=data,
             bootstrap=BootstrapConfig(resamples=100),
+            model=LinearModelConfig(),
             tracking=None,
             workspace=root / "runs/training",
             bundle=root / "models/tiny",

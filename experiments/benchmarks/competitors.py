@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from corpora import Task
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
 
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.config import LinearModelConfig, PoolingConfig, TransformerModelConfig
@@ -106,7 +107,7 @@ def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: Pooling
 
 
 def tfidf_svm(task: Task, seed: int) -> Trained:
-    """Words and bigrams, one linear SVM a mode, on whole units."""
+    """Words and bigrams, one linear SVM a mode, on whole units. A mode without positives scores nothing."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import LinearSVC
@@ -117,14 +118,17 @@ def tfidf_svm(task: Task, seed: int) -> Trained:
     machine.fit(vectoriser.fit_transform(texts), labels)
 
     def score(texts: Sequence[str]) -> Array:
-        return np.asarray(machine.decision_function(vectoriser.transform(texts)))
+        return np.asarray(machine.decision_function(vectoriser.transform(texts))).reshape(len(texts), -1)
 
-    weights = sum(one.coef_.nbytes for one in machine.estimators_)
+    weights = sum(one.coef_.nbytes for one in machine.estimators_ if hasattr(one, "coef_"))
     return _Classifier(score, lambda: int(weights) + sum(len(term) for term in vectoriser.vocabulary_))
 
 
 def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
-    """A sequence classifier on the same encoder that reads the first 256 tokens, as most people would do it."""
+    """A sequence classifier on the same encoder that reads the first 256 tokens, as most people would do it.
+
+    It has twice as many epochs, since it learns from labels alone, and keeps the one that was best on development.
+    """
     import torch
     from datasets import Dataset
     from transformers import (
@@ -147,9 +151,12 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
         problem_type="multi_label_classification",
         attn_implementation="eager",
     )
-    texts, labels = units(task, task.training)
-    rows = tokenizer(list(texts), truncation=True, max_length=TRUNCATED_TOKENS)
-    dataset = Dataset.from_dict({**rows, "labels": labels.astype(np.float32).tolist()})
+
+    def dataset(part: Part) -> Dataset:
+        texts, labels = units(task, part)
+        rows = tokenizer(list(texts), truncation=True, max_length=TRUNCATED_TOKENS)
+        return Dataset.from_dict({**rows, "labels": labels.astype(np.float32).tolist()})
+
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
@@ -158,15 +165,24 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
             learning_rate=config.fitting.learning_rate,
             warmup_steps=0.1,
             bf16=config.fitting.bfloat16,
-            use_cpu=config.fitting.device == "cpu",
-            save_strategy="no",
+            use_cpu=config.fitting.device == "cpu" or not torch.cuda.is_available(),
+            save_strategy="epoch",
+            eval_strategy="epoch",
+            save_total_limit=1,
+            load_best_model_at_end=True,
+            metric_for_best_model="macro_AP",
             report_to="none",
             disable_tqdm=True,
             seed=seed,
             log_level="error",
         )
         Trainer(
-            model=model, args=arguments, train_dataset=dataset, data_collator=DataCollatorWithPadding(tokenizer)
+            model=model,
+            args=arguments,
+            train_dataset=dataset(task.training),
+            eval_dataset=dataset(task.development),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            compute_metrics=lambda seen: {"macro_AP": macro_average_precision(seen.label_ids, seen.predictions)},
         ).train()
     model.train(False)
 
@@ -209,10 +225,20 @@ def setfit(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
 
 
 def units(task: Task, part: Part) -> tuple[list[str], Array]:
-    """The texts that are measured and their known labels. *Shape:* ``(units, modes)``."""
+    """The texts that are measured, where every label is known, and these. *Shape:* ``(units, modes)``."""
     if task.unit == "narrative":
-        return list(part.narratives), np.nan_to_num(part.labels)
-    targets = np.concatenate(part.targets)
-    texts = [text for own in passage_texts(part) for text in own]
-    known = ~np.isnan(targets).any(axis=1)
-    return [text for text, one in zip(texts, known, strict=True) if one], targets[known]
+        texts, labels = list(part.narratives), part.labels
+    else:
+        texts, labels = [text for own in passage_texts(part) for text in own], np.concatenate(part.targets)
+    known = ~np.isnan(labels).any(axis=1)
+    return [text for text, one in zip(texts, known, strict=True) if one], labels[known]
+
+
+def macro_average_precision(labels: Array, scores: Array) -> float:
+    """Mean over the modes that have both labels; unknown labels are left out."""
+    values = []
+    for column in range(labels.shape[1]):
+        known = ~np.isnan(labels[:, column])
+        if len(np.unique(labels[known, column])) == 2:
+            values.append(average_precision_score(labels[known, column] == 1, scores[known, column]))
+    return float(np.mean(values)) if values else float("nan")

@@ -2,6 +2,7 @@
 
 python experiments/benchmarks/cost.py train [configs/default.yaml]    trains afresh in a workspace of its own
 python experiments/benchmarks/cost.py bundle [configs/default.yaml]   needs the fit of `secondlook fit`
+    python experiments/benchmarks/cost.py attention [configs/default.yaml] one step, by attention and dropout
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 from rich.console import Console
+from rich.table import Table
 from sklearn.metrics import average_precision_score
 
 from secondlook.config import TrainConfig, TransformerModelConfig, load_config
@@ -53,7 +56,8 @@ def bundle(config: TrainConfig) -> None:
         ("int8", trained.exported().score(part.narratives, part.passages)),
     ):
         pooled = np.array([pool(one, config.pooling) for one in scores])
-        values = [average_precision_score(part.labels[:, i], pooled[:, i]) for i in range(pooled.shape[1])]
+        known = [~np.isnan(part.labels[:, i]) for i in range(pooled.shape[1])]
+        values = [average_precision_score(part.labels[k, i], pooled[k, i]) for i, k in enumerate(known)]
         found[name] = float(np.mean(values))
     Console().print(f"macro AP on test: fp32 {found['fp32']:.4f}, int8 {found['int8']:.4f}")
     size = sum(path.stat().st_size for path in config.bundle.iterdir() if path.is_file()) / 1e6
@@ -67,6 +71,38 @@ def bundle(config: TrainConfig) -> None:
     Console().print(f"bundle: {size:.1f} MB")
 
 
+def attention(config: TrainConfig) -> None:
+    """Tokens a second through the encoder, forward and back, by kind of attention and by dropout inside it."""
+    import torch
+    from transformers import AutoModel
+
+    from secondlook.encoder.pretrained import locate
+
+    model = config.model
+    if not isinstance(model, TransformerModelConfig):
+        raise SystemExit("give the configuration of a transformer")
+    table = Table("attention", "dropout", "tokens a second", title=f"windows of {model.window_tokens} tokens")
+    for kind in ("eager", "sdpa"):
+        for dropout in (0.0, 0.1):
+            how = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+            encoder = AutoModel.from_pretrained(locate(model.encoder, None), attn_implementation=kind, **how).train()
+            tokens = torch.randint(1000, 20000, (8, model.window_tokens))
+            speeds = [_speed(encoder, tokens, model.fitting.bfloat16) for _ in range(4)]
+            table.add_row(kind, f"{dropout:g}", f"{max(speeds):.0f}")
+    Console().print(table)
+
+
+def _speed(encoder: Any, tokens: Any, bfloat16: bool) -> float:
+    import torch
+
+    start = time.perf_counter()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        states = encoder(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
+    states.float().sum().backward()
+    encoder.zero_grad(set_to_none=True)
+    return float(tokens.numel() / (time.perf_counter() - start))
+
+
 if __name__ == "__main__":
     chosen = load_config(Path(sys.argv[2] if len(sys.argv) > 2 else "configs/default.yaml"), TrainConfig)
-    {"train": train, "bundle": bundle}[sys.argv[1]](chosen)
+    {"train": train, "bundle": bundle, "attention": attention}[sys.argv[1]](chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from competitors import Trained
+from competitors import Trained, macro_average_precision
 from corpora import Task
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
@@ -31,14 +31,17 @@ def measure(task: Task, trained: Trained) -> dict[str, float]:
 
 
 def _narrative_measures(labels: Array, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
-    """Average precision and F1; example-F1 over units whose gold or flagged set is not empty, as published."""
-    columns = [column for column in range(labels.shape[1]) if len(np.unique(labels[:, column])) == 2]
+    """Average precision and F1 over the modes that occur.
+
+    Example-F1 is over the units whose gold or flagged set is not empty, as published.
+    """
     gold = labels == 1
+    there = gold.any(axis=0)
     union = (gold | flags).any(axis=1)
     examples = 2 * (gold & flags).sum(axis=1) / np.maximum(gold.sum(axis=1) + flags.sum(axis=1), 1)
     return {
-        "macro_AP": float(np.mean([average_precision_score(gold[:, c], scores[:, c]) for c in columns])),
-        "macro_F1": float(f1_score(gold, flags, average="macro", zero_division=0)),
+        "macro_AP": macro_average_precision(labels, scores),
+        "macro_F1": float(f1_score(gold[:, there], flags[:, there], average="macro", zero_division=0)),
         "micro_F1": float(f1_score(gold, flags, average="micro", zero_division=0)),
         "example_F1": float(examples[union].mean()),
     }
@@ -57,11 +60,14 @@ def _pairs(task: Task, scores: Array, flags: NDArray[np.bool_]) -> dict[str, flo
     for row, pair in enumerate(task.test.pairs):
         if pair:
             column = task.modes.index(pair.mode)
+            if np.isnan(task.test.labels[row, column]):
+                continue
             members.setdefault(pair.id, {})[bool(task.test.labels[row, column])] = (row, column)
     whole = [(both[True], both[False]) for both in members.values() if len(both) == 2]
+    gaps = np.array([scores[yes] - scores[no] for yes, no in whole])
     return {
         "pairs_right": float(np.mean([flags[yes] and not flags[no] for yes, no in whole])),
-        "pairs_in_order": float(np.mean([scores[yes] > scores[no] for yes, no in whole])),
+        "pairs_in_order": float(np.mean((gaps > 0) + 0.5 * (gaps == 0))),
     }
 
 

@@ -12,6 +12,7 @@ that was stopped goes on where it was. ``--only ours,linear`` takes some competi
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 import warnings
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from secondlook.config import LinearModelConfig, TrainConfig, TransformerModelConfig, load_config
+from secondlook.storage import write_whole
 
 NAMES = ("linear", "tfidf_svm", "truncated", "setfit", "ours")
 
@@ -38,15 +40,17 @@ def main() -> None:
     path = Path("runs/benchmarks") / f"{asked.benchmark}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    now: set[str] = set()
     for name in asked.only.split(","):
         fit = _fitter(name, config, plain)
         for task in load_tasks(asked.benchmark, asked.data, config):
             for seed in range(asked.seeds):
-                key = f"{name} | {task.name} | seed {seed}"
+                key = f"{name} | {task.name} | seed {seed} | {_digest(task, config, plain)}"
                 if key not in done:
                     done[key] = _run(task, fit, config.seed + seed)
-                    path.write_text(json.dumps(done, indent=2) + "\n")
-    Console(width=160).print(_table(asked.benchmark, done))
+                    write_whole(path, (json.dumps(done, indent=2) + "\n").encode())
+                now.add(key)
+    Console(width=160).print(_table(asked.benchmark, {key: done[key] for key in sorted(now)}))
 
 
 def _run(task: Task, fit: Callable[[Task, int], competitors.Trained], seed: int) -> dict[str, float | None]:
@@ -59,6 +63,16 @@ def _run(task: Task, fit: Callable[[Task, int], competitors.Trained], seed: int)
         end = time.perf_counter()
     sizes = {"train_s": middle - start, "score_s": end - middle, "MB": trained.size() / 1e6}
     return {k: None if v is None or np.isnan(v) else round(float(v), 4) for k, v in (values | sizes).items()}
+
+
+def _digest(task: Task, config: TrainConfig, plain: TrainConfig) -> str:
+    """What a figure rests on, so that figures of other texts, splits or choices never stand in one table."""
+    together = hashlib.sha256()
+    for choices in (config, plain):
+        together.update(choices.model_dump_json(include={"seed", "model", "pooling"}).encode())
+    for part in (task.training, task.development, task.test):
+        together.update("\0".join([*part.ids, *part.narratives]).encode() + np.concatenate(part.targets).tobytes())
+    return together.hexdigest()[:12]
 
 
 def _fitter(name: str, config: TrainConfig, plain: TrainConfig) -> Callable[[Task, int], competitors.Trained]:
@@ -79,12 +93,13 @@ def _table(benchmark: str, done: dict[str, Any]) -> Table:
     table = Table(title=f"{benchmark}: mean over seeds and folds (least to greatest)", title_justify="left")
     columns = list(dict.fromkeys(name for values in done.values() for name in values))
     table.add_column("competitor")
+    table.add_column("runs", justify="right")
     for column in columns:
         table.add_column(column, justify="right")
     for name in NAMES:
         rows = [values for key, values in done.items() if key.startswith(f"{name} |")]
         if rows:
-            table.add_row(name, *(_cell([row.get(column) for row in rows]) for column in columns))
+            table.add_row(name, str(len(rows)), *(_cell([row.get(column) for row in rows]) for column in columns))
     return table
 
 

@@ -25,6 +25,7 @@ from secondlook.config import FittingConfig, TrainConfig, TransformerModelConfig
 from secondlook.encoder.finetuned import FineTuned, Lesson
 from secondlook.evidence import pool
 from secondlook.prepare import Part, load_prepared
+from secondlook.workspace import fit_key
 
 
 def main() -> None:
@@ -36,15 +37,17 @@ def main() -> None:
     config = load_config(asked.config, TrainConfig)
     Path("runs").mkdir(exist_ok=True)
     study = optuna.create_study(
-        study_name=config.name,
+        study_name=f"{config.name} {fit_key(config, load_prepared(config.data))[:12]}",
         storage="sqlite:///runs/search.db",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=config.seed),
     )
-    if config.tracking:
-        mlflow.set_tracking_uri(config.tracking.uri)
-        mlflow.set_experiment(f"{config.tracking.experiment}-search")
+    # Another seed each time, or a study that goes on would draw its first trials again.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    if config.tracking is None:
+        raise SystemExit(f"{asked.config}: trials are kept in MLflow; set 'tracking'")
+    mlflow.set_tracking_uri(config.tracking.uri)
+    mlflow.set_experiment(f"{config.tracking.experiment}-search")
     with mlflow.start_run(run_name=f"{config.name}: search"):
         study.optimize(lambda trial: _trial(trial, config), n_trials=asked.trials)
         mlflow.log_metric("best_macro_average_precision", study.best_value)

@@ -38,7 +38,8 @@ def write_page(folder: Path, title: str, summary: dict[str, Any]) -> None:
     curves: dict[str, Any] = {
         path.stem: pd.read_csv(path).to_dict("records") for path in sorted((folder / "plots").glob("*.csv"))
     }
-    figures = [svg(figure) for figure in draw(curves).values()]
+    drawn = draw({name: rows for name, rows in curves.items() if rows})
+    figures = [svg(name, figure) for name, figure in drawn.items()]
     template = _environment(escape=True).get_template("evaluation.html.jinja")
     page = template.render(title=title, summary=summary, figures=figures)
     (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
@@ -62,7 +63,9 @@ def interval(measure: dict[str, float | None]) -> str:
 def _read_summary(folder: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not summary.keys() >= {"measured_on", "modes", "pairs", "slices"}:
+            raise ValueError("of an earlier version")
+    except (OSError, ValueError, AttributeError):
         raise BundleError(f"{folder}: has not been evaluated; run 'secondlook evaluate' first") from None
     return summary
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from secondlook.config import Strict, load_yaml, parse
 from secondlook.errors import CodebookError
@@ -20,6 +20,9 @@ class Example(Strict):
     text: str
     holds: bool
     why: str
+
+
+RESERVED = frozenset({"macro", "all"})
 
 
 class Mode(Strict):
@@ -51,6 +54,13 @@ class Codebook(Strict):
     def mode_ids(self) -> tuple[str, ...]:
         """The modes' ids, in the codebook's order."""
         return tuple(mode.id for mode in self.modes)
+
+    @field_validator("modes")
+    @classmethod
+    def _no_mode_is_a_summary(cls, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+        if taken := [mode.id for mode in modes if mode.id in RESERVED]:
+            raise ValueError(f"'{taken[0]}' is what tables call their summaries; give the mode another id")
+        return modes
 
     def mode(self, mode_id: str) -> Mode:
         """The mode with this id; KeyError if there is none."""

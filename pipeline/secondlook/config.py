@@ -72,11 +72,11 @@ class FittingConfig(Strict):
     where there is one.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100)] = 6
+    epochs: Annotated[int, Field(ge=1, le=100)] = 3
     patience: Annotated[int, Field(ge=1)] = 3
     folds: Annotated[int, Field(ge=2, le=20)] = 3
     batch_tokens: Annotated[int, Field(ge=64)] = 3072
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
     head_learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -84,7 +84,7 @@ class FittingConfig(Strict):
     freeze_embeddings: bool = True
     evidence_weight: Annotated[float, Field(ge=0)] = 1.0
     evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
-    pair_weight: Annotated[float, Field(ge=0)] = 0.0
+    pair_weight: Annotated[float, Field(ge=0)] = 1.0
     bfloat16: bool = True
     device: Literal["cpu", "cuda", "mps"] | None = None
 
@@ -102,7 +102,7 @@ class TransformerModelConfig(Strict):
     encoder: str = "all-MiniLM-L6-v2"
     encoder_digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     window_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
-    context_tokens: Annotated[int, Field(ge=0, le=4096)] = 96
+    context_tokens: Annotated[int, Field(ge=0, le=4096)] = 80
     passage_pooling: Literal["mean", "attention"] = "mean"
     quantise: bool = True
     fitting: FittingConfig = FittingConfig()
@@ -121,7 +121,7 @@ class PoolingConfig(Strict):
     """How passage scores become a narrative score; see ``secondlook.evidence``."""
 
     kind: Literal["max", "noisy_or", "logsumexp"] = "logsumexp"
-    sharpness: Annotated[float, Field(gt=0)] = 1.0
+    sharpness: Annotated[float, Field(gt=0)] = 3.0
 
 
 class OperatingPointConfig(Strict):
@@ -163,7 +163,7 @@ class TrainConfig(Strict):
     name: str
     seed: int = 0
     data: DataConfig = DataConfig()
-    model: ModelConfig = LinearModelConfig()
+    model: ModelConfig = TransformerModelConfig()
     pooling: PoolingConfig = PoolingConfig()
     operating_points: OperatingPointConfig = OperatingPointConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
@@ -248,12 +248,14 @@ def _keys_at(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str]
     keys: list[str] = []
     for part in loc:
         fields = {name: field for model in current for name, field in model.model_fields.items()}
-        chosen = [model for model in current if _is_kind(model, part)]
-        if part not in fields and chosen:
+        if part in fields:
+            keys.append(str(part))
+            around, current = current, _models_in(fields[str(part)].annotation)
+        elif chosen := [model for model in current if _is_kind(model, part)]:
             current = chosen
-            continue
-        keys.append(str(part))
-        around, current = current, _models_in(fields[str(part)].annotation) if part in fields else []
+        else:  # a place in a list, or a key that nobody knows
+            keys.append(str(part))
+            around = current
     return sorted({name for model in around for name in model.model_fields}), keys
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from secondlook.bundle import Bundle, load_bundle
 from secondlook.config import BootstrapConfig, TrainConfig
 from secondlook.corpus import corpus_digest, load_corpus
-from secondlook.errors import BundleError, CorpusError
+from secondlook.errors import BundleError, ConfigError, CorpusError, RunError
 from secondlook.metrics import (
     Predictions,
     budget_points,
@@ -42,11 +42,14 @@ class Report:
     predictions: Predictions
 
 
-def evaluate(config: TrainConfig, split: str = "test") -> Report:
-    """Evaluate the configuration's bundle and write ``metrics.json`` and ``plots/`` beside it.
+def evaluate(config: TrainConfig, split: str = "test", out: Path | None = None) -> Report:
+    """Evaluate the configuration's bundle and write ``metrics.json`` and ``plots/``.
+
+    What is reached on the test part lies beside the bundle; another part needs a folder of its own.
 
     Raises:
-        BundleError: the bundle is missing, or is for other modes than the codebook's.
+        BundleError: the bundle is missing, is for other modes than the codebook's or of another split.
+        ConfigError: another part than test, and no folder to write.
         CodebookError, CorpusError, SplitError: the labels are not fit to test on.
     """
     prepared = load_prepared(config.data)
@@ -56,8 +59,15 @@ def evaluate(config: TrainConfig, split: str = "test") -> Report:
             f"{config.bundle}: was trained for {', '.join(bundle.codebook.mode_ids)} and the codebook has "
             f"{', '.join(prepared.codebook.mode_ids)}; train again"
         )
+    if bundle.provenance.split != prepared.digests["split"]:
+        raise BundleError(
+            f"{config.bundle}: was trained on another split than {config.data.splits} now holds, so that it may have "
+            "seen what it would be measured on; train again"
+        )
+    if out is None and split != "test":
+        raise ConfigError("only figures of the test part stand beside a bundle: give a folder with --out")
     result = report(predict(bundle, prepared.part(split)), config, prepared, split)
-    write_report(result, config.bundle)
+    write_report(result, out or config.bundle)
     return result
 
 
@@ -107,13 +117,21 @@ def report(predictions: Predictions, config: TrainConfig, prepared: Prepared, sp
 
 
 def write_report(result: Report, folder: Path) -> None:
-    """Write ``metrics.json`` and the rows of every curve below ``plots/``."""
+    """Write ``metrics.json`` and the rows of every curve below ``plots/``.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
     plots = folder / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
-    for name, rows in curves(result.predictions).items():
-        pd.DataFrame(rows).round(6).to_csv(plots / f"{name}.csv", index=False, lineterminator="\n")
     text = json.dumps(result.summary, indent=2) + "\n"
-    (folder / "metrics.json").write_text(text, encoding="utf-8", newline="\n")
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+        for name, rows in curves(result.predictions).items():
+            frame = pd.DataFrame(rows, columns=None if rows else ["mode"])
+            frame.round(6).to_csv(plots / f"{name}.csv", index=False, lineterminator="\n")
+        (folder / "metrics.json").write_text(text, encoding="utf-8", newline="\n")
+    except OSError as cause:
+        raise RunError(f"{folder}: cannot be written ({cause}); choose another folder") from None
 
 
 def curves(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -22,12 +24,16 @@ def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Figure]
     return {name: _figure(name, rows) for name, rows in curves.items()}
 
 
-def svg(figure: Figure) -> str:
-    """A figure as SVG to stand in a page; the same figure gives the same text."""
+def svg(name: str, figure: Figure) -> str:
+    """The figure of a curve as SVG to stand in a page; the same figure gives the same text."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "secondlook", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue().partition("-->")[2] or buffer.getvalue()
+    drawn = buffer.getvalue()
+    # Ids are unique within a figure only, and a page has several.
+    drawn = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", drawn[drawn.index("<svg") :])
+    label = escape(f"{_AXES[name][2]}; the numbers stand in plots/{name}.csv")
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
 def _figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:

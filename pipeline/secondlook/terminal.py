@@ -39,7 +39,7 @@ def queue_table(queue: Sequence[ScoredCase], codebook: Codebook) -> Table:
 def measures_table(summary: Mapping[str, Any]) -> Table:
     """The chief measures of every mode with their intervals."""
     on = summary["measured_on"]
-    title = f"{on['split']}: {on['narratives']} narratives in {on['groups']} groups ({on['nature']})"
+    title = printable(f"{on['split']}: {on['narratives']} narratives in {on['groups']} groups ({on['nature']})")
     table = Table(
         title=title,
         caption=f"in brackets: {summary['interval']}",

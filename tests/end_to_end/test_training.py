@@ -13,9 +13,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from safetensors.numpy import load_file, save_file
 
 from secondlook.bundle import load_bundle
 from secondlook.config import TrainConfig
+from secondlook.encoder.fitting import last_checkpoint
+from secondlook.errors import TrainingError
+from secondlook.export import export
+from secondlook.fit import fit
 from secondlook.train import train
 
 Write = Callable[..., TrainConfig]
@@ -63,12 +68,56 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(tmp_path: Path, write_t
     assert not workspace.exists()
 
 
+def test_a_checkpoint_is_what_a_run_goes_on_from(tmp_path: Path, write_tiny_transformer: Write) -> None:
+    """With other weights in the surviving checkpoint the fold ends elsewhere: it was read, not made again."""
+    config = write_tiny_transformer(tmp_path)
+    path = _save(config, tmp_path)
+    workspace = config.workspace / config.name / "unfinished"
+    process = subprocess.Popen(_command("train", path), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: bool(list(workspace.glob("checkpoints/fold-0/checkpoint-*/trainer_state.json"))), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = [Path(one) for one in [last_checkpoint(workspace / "checkpoints/fold-0")] if one]
+    for place in found:
+        weights = load_file(place / "model.safetensors")
+        save_file({name: value * 0 for name, value in weights.items()}, place / "model.safetensors")
+    assert found
+    assert subprocess.run(_command("train", path), env=ENVIRONMENT, capture_output=True).returncode == 0
+    whole = write_tiny_transformer(tmp_path / "whole")
+    train(whole)
+    one, other = (pd.read_parquet(c.workspace / c.name / "fitted/fold-0.parquet") for c in (whole, config))
+    assert (one["told_suspect"] - other["told_suspect"]).abs().max() > 0.1
+
+
 def test_other_choices_start_afresh(tmp_path: Path, write_tiny_transformer: Write) -> None:
     config = write_tiny_transformer(tmp_path, epochs=1)
     train(config)
-    first = (config.workspace / config.name / "fitted/fit.json").read_text()
+    fold = config.workspace / config.name / "fitted/fold-0.parquet"
+    first = pd.read_parquet(fold)
     train(config.model_copy(update={"seed": config.seed + 1}))
-    assert (config.workspace / config.name / "fitted/fit.json").read_text() != first
+    assert not first.equals(pd.read_parquet(fold))
+
+
+def test_a_calibration_of_another_fit_is_not_exported(tmp_path: Path, write_tiny_transformer: Write) -> None:
+    config = write_tiny_transformer(tmp_path, epochs=1)
+    train(config)
+    fit(config.model_copy(update={"seed": config.seed + 1}))
+    with pytest.raises(TrainingError, match="run 'secondlook calibrate' first"):
+        export(config.model_copy(update={"seed": config.seed + 1}))
+
+
+def test_a_full_disk_is_said_and_the_earlier_bundle_stays(tmp_path: Path, write_tiny_transformer: Write) -> None:
+    config = write_tiny_transformer(tmp_path, epochs=1)
+    train(config)
+    before = (config.bundle / "manifest.json").read_bytes()
+    path = _save(config.model_copy(update={"seed": config.seed + 1}), tmp_path)
+    # No file may grow beyond 20 kB, as on a disk that is full.
+    limited = ["bash", "-c", 'ulimit -f 20; trap "" XFSZ; exec "$@"', "_", *_command("train", path)]
+    done = subprocess.run(limited, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (config.bundle / "manifest.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

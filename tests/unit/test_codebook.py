@@ -23,6 +23,7 @@ def test_the_codebook_of_the_project(project: Path) -> None:
     ("text", "message"),
     [
         ("name: a\nversion: '1'\nmodes: []", "modes"),
+        ("name: a\nversion: '1'\nmodes: [{id: macro, title: t, definition: d}]", "give the mode another id"),
         ("name: a\nversion: '1'\nmodes: [{id: Bad Id, title: t, definition: d}]", r"modes\.0\.id"),
         (
             "name: a\nversion: '1'\nmodes: [{id: a, title: t, definition: d}, {id: a, title: t, definition: d}]",

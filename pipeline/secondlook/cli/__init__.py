@@ -210,6 +210,9 @@ def _check_tracking(choices: TrainConfig) -> None:
     """Say before the work, not after it, that the run cannot be tracked."""
     if choices.tracking:
         _check_mlflow()
+        from secondlook.tracking import check_store
+
+        check_store(choices.tracking)
 
 
 def _check_mlflow() -> None:
@@ -226,18 +229,23 @@ def evaluate(
     what: Annotated[Path, typer.Argument(help="A configuration (YAML), or labelled narratives (JSONL, or a folder).")],
     split: Annotated[str, typer.Option("--split", help="train, development or test.")] = "test",
     bundle: Annotated[str | None, typer.Option("--bundle", help="For labelled narratives: the bundle.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="For labelled narratives: the folder to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The folder to write; a configuration's test part needs none.")
+    ] = None,
 ) -> None:
     """Measure a bundle on a part of the corpus, or on any labelled narratives; write measures, curves and a page."""
     from secondlook.config import TrainConfig, load_config
+    from secondlook.errors import ConfigError
     from secondlook.evaluate import evaluate as run_evaluate
     from secondlook.terminal import console, measures_table
 
     if what.suffix.lower() not in (".yaml", ".yml"):
         _evaluate_file(what, bundle, out or Path("runs/evaluation") / what.stem)
         return
+    if bundle is not None:
+        raise ConfigError("--bundle goes with labelled narratives; a configuration names its own bundle")
     choices = load_config(what, TrainConfig)
-    console().print(measures_table(run_evaluate(choices, split).summary))
+    console().print(measures_table(run_evaluate(choices, split, out).summary))
 
 
 def _evaluate_file(path: Path, bundle: str | None, out: Path) -> None:

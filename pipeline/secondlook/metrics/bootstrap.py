@@ -36,21 +36,31 @@ def nanmean(stacked: Array) -> Array:
     return np.where(counts > 0, np.nansum(stacked, axis=0) / np.maximum(counts, 1), np.nan)
 
 
-def intervals(table: Mapping[str, Array], bootstrap: BootstrapConfig) -> dict[str, Interval]:
-    """The interval of every measure of a table."""
-    return {name: interval(values, bootstrap.confidence) for name, values in table.items()}
+BIASED = frozenset({"calibration_error"})
+"""Measures that sum absolute gaps: resampling adds noise to each, so that percentiles would lie too high."""
 
 
-def interval(values: Array, confidence: float) -> Interval:
-    """The value on the sample and percentiles over the resamples; None where it cannot be computed."""
+def intervals(table: Mapping[str, Array], groups: int, bootstrap: BootstrapConfig) -> dict[str, Interval]:
+    """The interval of every measure of a table that rests on so many groups."""
+    return {name: interval(values, groups, bootstrap.confidence, name in BIASED) for name, values in table.items()}
+
+
+def interval(values: Array, groups: int, confidence: float, biased: bool = False) -> Interval:
+    """The value on the sample and percentiles over the resamples; None where it cannot be computed.
+
+    One group gives no interval: every resample is the sample, and nothing is known of the spread. From the
+    percentiles of a biased measure the resamples' own bias is taken (Efron and Tibshirani 1993, section 10.2).
+    """
     if np.isnan(values[0]):
         return {"value": None, "low": None, "high": None}
     tail = (1 - confidence) / 2
     resampled = values[1:][~np.isnan(values[1:])]
-    if not len(resampled) or (len(np.unique(resampled)) < 2 and values[0] not in (0.0, 1.0)):
-        # One group, say: every resample is the sample, and nothing is known of the spread.
+    if groups < 2 or not len(resampled):
         return {"value": _round(values[0]), "low": None, "high": None}
     low, high = np.quantile(resampled, [tail, 1 - tail])
+    if biased:
+        bias = resampled.mean() - values[0]
+        low, high = max(0.0, low - bias), max(0.0, high - bias)
     return {"value": _round(values[0]), "low": _round(low), "high": _round(high)}
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve
 
-from secondlook.metrics.predictions import Predictions
+from secondlook.metrics.predictions import Predictions, ranking
 
 
 def precision_recall_points(predictions: Predictions) -> list[dict[str, Any]]:
@@ -45,7 +44,7 @@ def budget_points(predictions: Predictions) -> list[dict[str, Any]]:
     for column, mode in enumerate(predictions.modes):
         labels, scores = predictions.known(column)
         if labels.any():
-            found = labels[np.argsort(-scores, kind="stable")].cumsum() / labels.sum()
+            found = labels[ranking(scores)].cumsum() / labels.sum()
             rows += [
                 {"mode": mode, "read": (number + 1) / len(labels), "found": float(share)}
                 for number, share in enumerate(found)

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 
 from secondlook.config import BootstrapConfig
 from secondlook.metrics.bootstrap import intervals, nanmean, resampled_weights, weighted_mean
-from secondlook.metrics.predictions import Predictions
+from secondlook.metrics.predictions import Predictions, ranking
 from secondlook.metrics.rationales import evidence_values
 
 Array = NDArray[np.float64]
@@ -33,13 +33,25 @@ def evaluate_modes(predictions: Predictions, bootstrap: BootstrapConfig) -> dict
     """Per mode and macro (mean over modes): each measure with its interval, and the counts it rests on."""
     weights = resampled_weights(predictions.groups, bootstrap)
     values = {mode: _mode_values(predictions, column, mode, weights) for column, mode in enumerate(predictions.modes)}
-    report: dict[str, dict[str, Any]] = {
-        mode: intervals(table, bootstrap) | _counts(predictions, column)
-        for column, (mode, table) in enumerate(values.items())
-    }
+    report: dict[str, dict[str, Any]] = {}
+    for column, (mode, table) in enumerate(values.items()):
+        report[mode] = _mode_intervals(predictions, column, mode, table, bootstrap) | _counts(predictions, column)
     measures = next(iter(values.values()))
     macro = {name: nanmean(np.stack([table[name] for table in values.values()])) for name in measures}
-    return {"macro": intervals(macro, bootstrap)} | report
+    return {"macro": intervals(macro, len(set(predictions.groups)), bootstrap)} | report
+
+
+def _mode_intervals(
+    predictions: Predictions, column: int, mode: str, table: dict[str, Array], bootstrap: BootstrapConfig
+) -> dict[str, Any]:
+    """Intervals that rest on the groups that a measure is about: all that are known, or those with evidence."""
+    known = ~np.isnan(predictions.labels[:, column])
+    marked = [row for row in np.flatnonzero(predictions.labels[:, column] == 1) if predictions.gold[int(row)].get(mode)]
+    groups = {False: len(set(predictions.groups[known])), True: len(set(predictions.groups[marked]))}
+    return {
+        name: intervals({name: values}, groups[name.startswith("evidence_")], bootstrap)[name]
+        for name, values in table.items()
+    }
 
 
 def average_precisions(predictions: Predictions, column: int, weights: Array) -> Array:
@@ -73,7 +85,7 @@ _MEASURES: dict[str, Measure] = {
     "average_precision": lambda y, p, f, w: average_precision_score(y, p, sample_weight=w),
     "roc_auc": lambda y, p, f, w: roc_auc_score(y, p, sample_weight=w),
     "f1": lambda y, p, f, w: f1_score(y, f, sample_weight=w, zero_division=0),
-    "precision": lambda y, p, f, w: precision_score(y, f, sample_weight=w, zero_division=0),
+    "precision": lambda y, p, f, w: precision_score(y, f, sample_weight=w, zero_division=np.nan),
     "recall": lambda y, p, f, w: recall_score(y, f, sample_weight=w, zero_division=0),
     "brier": lambda y, p, f, w: brier_score_loss(y, p, sample_weight=w),
 }
@@ -97,7 +109,7 @@ def _review_values(labels: NDArray[np.bool_], scores: Array, weights: Array) -> 
     Work saved over sampling is the share that need not be read, less what leaving out as many at random
     would save (Cohen et al. 2006, section 3).
     """
-    order = np.argsort(-scores, kind="stable")
+    order = ranking(scores)
     read = weights[:, order].cumsum(axis=1)
     found = (weights * labels)[:, order].cumsum(axis=1)
     size, positives = weights.sum(axis=1), (weights * labels).sum(axis=1)

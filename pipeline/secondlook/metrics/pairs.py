@@ -32,6 +32,8 @@ def _whole_pairs(predictions: Predictions) -> list[tuple[str, int, int]]:
     for row, pair in enumerate(predictions.pairs):
         if pair is not None and pair.mode in predictions.modes:
             label = predictions.labels[row, list(predictions.modes).index(pair.mode)]
+            if np.isnan(label):
+                continue
             members.setdefault(pair.id, {})[bool(label == 1)] = (pair.mode, row)
     return [(both[True][0], both[True][1], both[False][1]) for both in members.values() if len(both) == 2]
 
@@ -46,4 +48,5 @@ def _measures(
     gap = predictions.scores[positive, columns] - predictions.scores[negative, columns]
     in_order = (gap > 0) + 0.5 * (gap == 0)
     values = {"both_right": right.astype(float), "in_order": in_order.astype(float)}
-    return intervals({name: weighted_mean(value, weights) for name, value in values.items()}, bootstrap)
+    table = {name: weighted_mean(value, weights) for name, value in values.items()}
+    return intervals(table, len(set(predictions.groups[positive])), bootstrap)

@@ -14,6 +14,12 @@ from secondlook.schema import Span
 Array = NDArray[np.float64]
 
 
+def ranking(scores: Array) -> NDArray[np.int64]:
+    """Rows from the highest score to the lowest; ties as a seeded draw has them, not as the file does."""
+    drawn = np.random.default_rng(0).permutation(len(scores))
+    return np.asarray(drawn[np.argsort(-scores[drawn], kind="stable")])
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Scores beside labels. *Shapes:* ``(narratives, modes)`` for scores, flags and labels (NaN unknown).

@@ -54,4 +54,4 @@ def _measure(predictions: Predictions, own: np.ndarray, bootstrap: BootstrapConf
     if not columns:
         return {**counts, "average_precision": {"value": None, "low": None, "high": None}}
     values = nanmean(np.stack([average_precisions(predictions, column, weights) for column in columns]))
-    return {**counts, "average_precision": interval(values, bootstrap.confidence)}
+    return {**counts, "average_precision": interval(values, len(set(predictions.groups[own])), bootstrap.confidence)}

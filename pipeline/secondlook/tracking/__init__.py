@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from secondlook.config import TrackingConfig, TrainConfig
-from secondlook.errors import BundleError
+from secondlook.errors import BundleError, ConfigError
 from secondlook.evaluate import Report, curves
 from secondlook.export import Trained
 from secondlook.figures import draw
@@ -60,6 +60,30 @@ def _describe_version(settings: TrackingConfig, version_number: str, tags: Mappi
         client.set_registered_model_alias(name, CHAMPION, version_number)
 
 
+def check_store(settings: TrackingConfig) -> None:
+    """Open the store before the work.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    try:
+        _use_store(settings)
+        mlflow.MlflowClient().search_registered_models(max_results=1)
+    except Exception as cause:  # the store's own kinds: MLflow's, SQLAlchemy's, the operating system's
+        raise ConfigError(
+            f"tracking.uri: '{settings.uri}' cannot be used ({str(cause).splitlines()[0][:200]}); "
+            "such as sqlite:///mlflow.db, or set 'tracking: null'"
+        ) from None
+
+
+def _use_store(settings: TrackingConfig) -> None:
+    """Point MLflow at the store and the experiment of the settings."""
+    if settings.uri.startswith("sqlite:///"):
+        Path(settings.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(settings.uri)
+    mlflow.set_experiment(settings.experiment)
+
+
 def fetch_bundle(uri: str, tracking: str | None = None) -> Path:
     """The folder of a registered bundle, such as ``models:/secondlook@champion``; copied where it is remote.
 
@@ -89,7 +113,7 @@ def promote(settings: TrackingConfig, version_number: int | None = None) -> str:
     Raises:
         BundleError: there is no such version.
     """
-    mlflow.set_tracking_uri(settings.uri)
+    check_store(settings)
     client = mlflow.MlflowClient()
     name = settings.register_as or ""
     known = sorted(int(one.version) for one in client.search_model_versions(f"name = '{name}'"))
@@ -133,10 +157,7 @@ def _signature() -> Any:
 
 @contextmanager
 def _run(settings: TrackingConfig, name: str) -> Iterator[str]:
-    if settings.uri.startswith("sqlite:///"):
-        Path(settings.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(settings.uri)
-    mlflow.set_experiment(settings.experiment)
+    _use_store(settings)
     with mlflow.start_run(run_name=name) as run:
         yield str(run.info.run_id)
 
