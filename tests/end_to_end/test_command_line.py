@@ -144,7 +144,7 @@ def test_the_first_version_is_the_champion_and_another_can_be_promoted(tracked: 
     mlflow = pytest.importorskip("mlflow")
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tracked}/mlflow.db")
     version = client.get_model_version_by_alias("secondlook", "champion")
-    assert version.version == "1"
+    assert str(version.version) == "1"
     assert {"digest.corpus", "digest.codebook", "digest.config"} <= set(version.tags)
     cases = tmp_path / "cases"
     cases.mkdir()

@@ -46,6 +46,8 @@ def checkout(tmp_path: Path, project: Path, write_tiny_transformer: Callable[[Pa
         "seed": config.seed,
         "data": {},
         "model": config.model.model_dump(mode="json"),
+        "pooling": config.pooling.model_dump(mode="json"),
+        "operating_points": config.operating_points.model_dump(mode="json"),
         "bootstrap": {"resamples": 100},
         "tracking": None,
         "bundle": "models/default",

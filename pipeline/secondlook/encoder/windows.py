@@ -25,6 +25,9 @@ CONTEXT = -1
 NOTHING = -12.0
 """Log-odds of a passage without any token (zero-width characters, say): about six in a million."""
 
+_PLAIN = str.maketrans("‘’“”–—", "''\"\"--")
+"""Typography that means nothing, one sign for one, so that offsets stay."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -62,7 +65,7 @@ class WindowCutter:
 
     def cut(self, narrative: str, passages: Sequence[Span]) -> list[Window]:
         """The windows of a narrative; none if the tokenizer finds no token in its passages."""
-        encoded = self._tokenizer.encode(narrative, add_special_tokens=False)
+        encoded = self._tokenizer.encode(narrative.translate(_PLAIN), add_special_tokens=False)
         ids = np.array(encoded.ids, dtype=np.int64)
         pieces = self._pieces(_token_ranges(encoded.offsets, passages))
         windows, first = [], 0
