@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 _AXES = {
     "precision_recall": ("recall", "precision", "Precision and recall"),
     "reliability": ("score", "observed", "Reliability: observed share of positives by score"),
-    "review_budget": ("read", "found", "Review budget: share of positives found by share of the queue read"),
+    "review_budget": ("read", "found", "Review budget: positives found, by share of the queue read"),
 }
 _DIAGONALS = {"reliability": "perfectly calibrated", "review_budget": "read at random"}
 
