@@ -20,6 +20,8 @@ from secondlook.config import (
 )
 
 os.environ["DVC_NO_ANALYTICS"] = "true"
+# Tests run on every core already; many threads each would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 PROJECT = Path(__file__).parents[1]
 
 # Two modes with words of their own; whoever reads the fixture can tell what should be learnt.
