@@ -1,8 +1,8 @@
 """What the default model costs: training time and memory, what int8 loses, how fast a bundle loads.
 
-python experiments/benchmarks/cost.py train [configs/default.yaml]    trains afresh in a workspace of its own
-python experiments/benchmarks/cost.py bundle [configs/default.yaml]   needs the fit of `secondlook fit`
-    python experiments/benchmarks/cost.py attention [configs/default.yaml] one step, by attention and dropout
+python experiments/benchmarks/cost.py train [configs/default.yaml]      trains afresh in a workspace of its own
+python experiments/benchmarks/cost.py bundle [configs/default.yaml]     needs the fit of `secondlook fit`
+python experiments/benchmarks/cost.py attention [configs/default.yaml]  one step, by attention and dropout
 """
 
 from __future__ import annotations

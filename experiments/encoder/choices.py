@@ -21,8 +21,9 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score
 
 from secondlook.config import TrainConfig, TransformerModelConfig, load_config
-from secondlook.encoder.finetuned import FineTuned, Lesson
+from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
+from secondlook.fit import lesson
 from secondlook.prepare import Part, load_prepared
 
 HELD_FOLD = 0
@@ -74,7 +75,7 @@ def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "fit"
         model = FineTuned.fit(
-            _lesson(training), None, modes, config.model, config.pooling, config.seed, place, config.name
+            lesson(training), None, modes, config.model, config.pooling, config.seed, place, config.name
         )
     seconds = time.perf_counter() - start
     scores = [one for part in parts for one in model.score(part.narratives, part.passages)]
@@ -105,11 +106,6 @@ def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts:
 
 def _average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean([average_precision_score(labels[:, i], scores[:, i]) for i in range(labels.shape[1])]))
-
-
-def _lesson(part: Part) -> Lesson:
-    pairs = [pair.id if pair else None for pair in part.pairs]
-    return Lesson(part.narratives, part.passages, part.targets, part.labels, pairs)
 
 
 def _merge(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

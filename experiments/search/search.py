@@ -22,9 +22,10 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score
 
 from secondlook.config import FittingConfig, TrainConfig, TransformerModelConfig, load_config
-from secondlook.encoder.finetuned import FineTuned, Lesson
+from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
-from secondlook.prepare import Part, load_prepared
+from secondlook.fit import lesson
+from secondlook.prepare import load_prepared
 from secondlook.workspace import fit_key
 
 
@@ -75,8 +76,8 @@ def _trial(trial: optuna.Trial, config: TrainConfig) -> float:
     with mlflow.start_run(run_name=f"trial {trial.number}", nested=True), tempfile.TemporaryDirectory() as folder:
         mlflow.log_params(trial.params)
         trained = FineTuned.fit(
-            _lesson(training),
-            _lesson(development),
+            lesson(training),
+            lesson(development),
             prepared.codebook.mode_ids,
             model.model_copy(update={"fitting": chosen}),
             pooling,
@@ -90,11 +91,6 @@ def _trial(trial: optuna.Trial, config: TrainConfig) -> float:
         values = [average_precision_score(development.labels[k, i], pooled[k, i]) for i, k in enumerate(known)]
         mlflow.log_metric("macro_average_precision", float(np.mean(values)))
     return float(np.mean(values))
-
-
-def _lesson(part: Part) -> Lesson:
-    pairs = [pair.id if pair else None for pair in part.pairs]
-    return Lesson(part.narratives, part.passages, part.targets, part.labels, pairs)
 
 
 def _print(study: optuna.Study) -> None:

@@ -157,8 +157,8 @@ def _fit(
     from secondlook.encoder.finetuned import FineTuned
 
     return FineTuned.fit(
-        _lesson(part),
-        _lesson(development) if development else None,
+        lesson(part),
+        lesson(development) if development else None,
         modes,
         config.model,
         config.pooling,
@@ -169,7 +169,8 @@ def _fit(
     )
 
 
-def _lesson(part: Part) -> Lesson:
+def lesson(part: Part) -> Lesson:
+    """A part as the transformer learns from it."""
     from secondlook.encoder.finetuned import Lesson
 
     pairs = [pair.id if pair else None for pair in part.pairs]
