@@ -34,6 +34,9 @@ from secondlook.storage import file_digest, remove_folder, write_whole
 
 FORMAT = "secondlook-fit/1"
 _FITTING = ("baseline", "evidence", "fit", "text")
+_AFTER_FITTING = ("export.py", "session.py")
+"""What is done with an encoder once it is fitted."""
+
 Array = NDArray[np.float64]
 
 
@@ -165,7 +168,8 @@ def _code_digest() -> str:
     """SHA-256 of the modules that decide what a fit becomes."""
     package = Path(__file__).parent
     together = hashlib.sha256()
-    for path in sorted([*package.glob("encoder/*.py"), *(package / f"{name}.py" for name in _FITTING)]):
+    encoder = [path for path in package.glob("encoder/*.py") if path.name not in _AFTER_FITTING]
+    for path in sorted([*encoder, *(package / f"{name}.py" for name in _FITTING)]):
         together.update(path.name.encode() + b"\0" + path.read_bytes())
     return together.hexdigest()
 

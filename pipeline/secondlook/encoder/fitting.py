@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def fit(
         TrainingError: a checkpoint could not be written (a full disk, say).
     """
     _check_device(how.config)
+    _bound_kernel_caches()
     set_seed(how.seed)
     trainer = _EvidenceTrainer(network, training, development, how, progress)
     try:
@@ -259,6 +261,12 @@ def _is_disk_error(cause: BaseException) -> bool:
     """The libraries that write wrap the system's errors in kinds of their own."""
     signs = ("No space left", "I/O error", "os error", "file write failed", "File too large")
     return isinstance(cause, OSError) or any(sign in str(cause) for sign in signs)
+
+
+def _bound_kernel_caches() -> None:
+    """Let oneDNN remember few matrix shapes: ours never end, and each keeps memory. It asks at the first product."""
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "16")
 
 
 def _check_device(config: FittingConfig) -> None:
