@@ -67,9 +67,11 @@ class FittingConfig(Strict):
     A batch holds windows of up to ``batch_tokens`` tokens. The loss of a narrative is the cross-entropy of
     its labels plus ``evidence_weight`` times that of its passages; a passage that is evidence counts
     ``evidence_positive_weight`` times. ``pair_weight`` ranks the members of a minimal pair. ``dropout`` is the
-    head's. Training stops when the development part has not gained for ``patience`` epochs. ``folds`` models,
-    each blind to a part of the groups, give the scores that calibration rests on. ``device`` null takes a GPU
-    where there is one.
+    head's. The embeddings and the first ``frozen_layers`` layers stay as they were pretrained; what they make
+    of a window is then worked out once for all epochs. Training stops when the development part has not gained
+    for ``patience`` epochs. ``folds`` models, each blind to a part of the groups, give the scores that
+    calibration rests on. ``bfloat16`` null takes it where the processor multiplies in it; ``device`` null takes
+    a GPU where there is one.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100)] = 3
@@ -82,10 +84,11 @@ class FittingConfig(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_embeddings: bool = True
+    frozen_layers: Annotated[int, Field(ge=0)] = 0
     evidence_weight: Annotated[float, Field(ge=0)] = 1.0
     evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
     pair_weight: Annotated[float, Field(ge=0)] = 1.0
-    bfloat16: bool = True
+    bfloat16: bool | None = None
     device: Literal["cpu", "cuda", "mps"] | None = None
 
 

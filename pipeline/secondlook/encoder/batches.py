@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from secondlook.encoder.windows import CONTEXT, Window
+from secondlook.encoder.windows import CONTEXT, Tokens, Window
 
 Array = NDArray[np.float64]
 _CHUNK_TOKENS = 2048
 """Windows of like length run together up to this many tokens, padding included."""
+
+_Numbered = tuple[Tokens, Tokens, Tensor | None]
+"""A window's ids, the batch's passage numbers, and its groundwork."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,15 @@ class Example:
     """A narrative, or an excerpt of a long one, as the network reads it.
 
     ``targets`` and ``labels`` hold 1, 0 or NaN (unknown, masked). *Shapes:* ``(passages, modes)``,
-    ``(modes,)``. The members of a minimal pair share the name of their ``pair``.
+    ``(modes,)``. The members of a minimal pair share the name of their ``pair``. ``groundwork`` is what
+    layers that are not tuned made of each window. *Shape of each:* ``(tokens, width)``.
     """
 
     windows: list[Window]
     targets: Array
     labels: Array
     pair: str | None = None
+    groundwork: Sequence[Tensor] | None = None
 
     @property
     def tokens(self) -> int:
@@ -71,13 +76,18 @@ def collate(examples: Sequence[Example]) -> dict[str, Any]:
     """Examples as tensors, passages and narratives numbered through.
 
     ``chunks``: windows of like length, padded; each has ``input_ids``, ``attention_mask`` and ``owners``,
-    *shape* ``(windows, tokens)``. ``narrative``: of each passage, *shape* ``(passages,)``. ``targets``:
-    *shape* ``(passages, modes)``. ``labels``: *shape* ``(narratives, modes)``. ``pairs``: rows of both
-    members, *shape* ``(pairs, 2)``.
+    *shape* ``(windows, tokens)``, and where it is known ``groundwork``, *shape* ``(windows, tokens, width)``.
+    ``narrative``: of each passage, *shape* ``(passages,)``. ``targets``: *shape* ``(passages, modes)``.
+    ``labels``: *shape* ``(narratives, modes)``. ``pairs``: rows of both members, *shape* ``(pairs, 2)``.
     """
-    windows, offset = [], 0
+    windows: list[_Numbered] = []
+    offset = 0
     for example in examples:
-        windows += [(w.ids, np.where(w.passages == CONTEXT, CONTEXT, w.passages + offset)) for w in example.windows]
+        known: Sequence[Tensor | None] = example.groundwork or [None] * len(example.windows)
+        windows += [
+            (w.ids, np.where(w.passages == CONTEXT, CONTEXT, w.passages + offset), states)
+            for w, states in zip(example.windows, known, strict=True)
+        ]
         offset += len(example.targets)
     counts = [len(example.targets) for example in examples]
     return {
@@ -98,8 +108,8 @@ def _pair_indices(examples: Sequence[Example]) -> Tensor:
     return torch.tensor([rows for rows in members.values() if len(rows) == 2], dtype=torch.long).reshape(-1, 2)
 
 
-def _chunks(windows: Sequence[tuple[Any, Any]]) -> Iterator[list[tuple[Any, Any]]]:
-    chunk: list[tuple[Any, Any]] = []
+def _chunks(windows: Sequence[_Numbered]) -> Iterator[list[_Numbered]]:
+    chunk: list[_Numbered] = []
     for window in windows:
         if chunk and (len(chunk) + 1) * len(window[0]) > _CHUNK_TOKENS:
             yield chunk
@@ -109,15 +119,32 @@ def _chunks(windows: Sequence[tuple[Any, Any]]) -> Iterator[list[tuple[Any, Any]
         yield chunk
 
 
-def _pad(windows: Sequence[tuple[Any, Any]]) -> dict[str, Tensor]:
-    shape = (len(windows), max(len(ids) for ids, _ in windows))
+def _pad(windows: Sequence[_Numbered]) -> dict[str, Tensor]:
+    shape = (len(windows), max(len(ids) for ids, _, _ in windows))
     ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     owners = torch.full(shape, CONTEXT, dtype=torch.long)
-    for row, (tokens, passages) in enumerate(windows):
+    for row, (tokens, passages, _) in enumerate(windows):
         ids[row, : len(tokens)] = torch.from_numpy(tokens)
         mask[row, : len(tokens)] = 1
         owners[row, : len(tokens)] = torch.from_numpy(passages)
-    return {"input_ids": ids, "attention_mask": mask, "owners": owners}
+    padded = {"input_ids": ids, "attention_mask": mask, "owners": owners}
+    known = [states for _, _, states in windows if states is not None]
+    return padded | {"groundwork": nn.utils.rnn.pad_sequence(known, batch_first=True).float()} if known else padded
+
+
+def with_groundwork(examples: Sequence[Example], lay: Callable[[Tensor, Tensor], Tensor]) -> list[Example]:
+    """Examples with what ``lay`` makes of their windows, in half precision: it is kept for all epochs."""
+    windows = [window for example in examples for window in example.windows]
+    order = sorted(range(len(windows)), key=lambda i: len(windows[i].ids))
+    states: list[Tensor] = [torch.zeros(0)] * len(windows)
+    place = iter(order)
+    for chunk in _chunks([(windows[i].ids, windows[i].passages, None) for i in order]):
+        padded = _pad(chunk)
+        for row in lay(padded["input_ids"], padded["attention_mask"]):
+            i = next(place)
+            states[i] = row[: len(windows[i].ids)].to("cpu", torch.float16)
+    laid = iter(states)
+    return [replace(example, groundwork=[next(laid) for _ in example.windows]) for example in examples]
 
 
 class Batches:

@@ -28,6 +28,7 @@ def _export(network: EvidenceEncoder) -> bytes:
     network.float()
     network.cpu()
     network.train(False)
+    network.encoder.set_attn_implementation("eager")  # traced whole; the fused kernel leaves a mask of ones out
     example = torch.ones((2, 8), dtype=torch.long)
     axes = {0: "windows", 1: "tokens"}
     buffer: Any = io.BytesIO()

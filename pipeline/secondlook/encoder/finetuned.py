@@ -122,7 +122,7 @@ def _load_encoder(config: TransformerModelConfig, modes: Sequence[str], seed: in
     pooling, dropout = config.passage_pooling, config.fitting.dropout
     try:
         network, tokenizer = from_pretrained_encoder(place, modes, pooling, dropout)
-        network.freeze_embeddings(config.fitting.freeze_embeddings)
+        network.freeze(config.fitting.freeze_embeddings, config.fitting.frozen_layers)
     except (OSError, ValueError, SafetensorError) as cause:
         reason = str(cause).splitlines()[0]
         raise ConfigError(f"model.encoder: '{config.encoder}' cannot be loaded ({reason})") from None

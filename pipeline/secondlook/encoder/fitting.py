@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from safetensors import SafetensorError
 from sklearn.metrics import average_precision_score
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
@@ -31,9 +31,9 @@ from transformers import (
 
 from secondlook import evidence
 from secondlook.config import FittingConfig, PoolingConfig
-from secondlook.encoder.batches import Batches, Example, by_length, collate, excerpts, moved
+from secondlook.encoder.batches import Batches, Example, by_length, collate, excerpts, moved, with_groundwork
 from secondlook.encoder.loss import loss, score_passages
-from secondlook.encoder.network import EvidenceEncoder
+from secondlook.encoder.network import EvidenceEncoder, multiplies_in_bfloat16
 from secondlook.errors import ConfigError, TrainingError
 
 Array = NDArray[np.float64]
@@ -125,7 +125,9 @@ class _EvidenceTrainer(Trainer):
         how: Fit,
         progress: Progress | None,
     ) -> None:
-        self._examples = [part for one in training for part in excerpts(one, how.config.batch_tokens)]
+        self._examples = _read_ahead(
+            network, [part for one in training for part in excerpts(one, how.config.batch_tokens)], how.config
+        )
         self._development = development
         self._how = how
         self._network = network
@@ -235,6 +237,27 @@ def _arguments(how: Fit, has_development: bool) -> TrainingArguments:
         max_grad_norm=1.0,
         log_level="error",
     )
+
+
+def _read_ahead(network: EvidenceEncoder, examples: Sequence[Example], config: FittingConfig) -> Sequence[Example]:
+    """What the frozen layers make of every window, worked out once."""
+    if not config.frozen_layers:
+        return examples
+    device = _device(config)
+    moved_to: Any = network.to
+    moved_to(device)
+    fast = multiplies_in_bfloat16(device) if config.bfloat16 is None else config.bfloat16
+
+    def lay(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(device, dtype=torch.bfloat16, enabled=fast):
+            return network.lay_groundwork(input_ids.to(device), attention_mask.to(device))
+
+    return with_groundwork(examples, lay)
+
+
+def _device(config: FittingConfig) -> str:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return config.device or next((name for name, is_there in there.items() if is_there), "cpu")
 
 
 def _macro_average_precision(scores: Sequence[Array], examples: Sequence[Example], pooling: PoolingConfig) -> float:

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from secondlook.config import FittingConfig, PoolingConfig
-from secondlook.encoder.network import EvidenceEncoder, passage_scores, pool
+from secondlook.encoder.network import EvidenceEncoder, multiplies_in_bfloat16, passage_scores, pool
 from secondlook.encoder.windows import CONTEXT, NOTHING
 
 
-def score_passages(network: EvidenceEncoder, inputs: Mapping[str, Any], bfloat16: bool) -> Tensor:
+def score_passages(network: EvidenceEncoder, inputs: Mapping[str, Any], bfloat16: bool | None) -> Tensor:
     """Passage log-odds of what :func:`secondlook.encoder.batches.collate` made. *Shape:* ``(passages, modes)``."""
     scores, weights, owners = [], [], []
     device = inputs["targets"].device.type
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):  # once: it casts weights once
+    fast = multiplies_in_bfloat16(device) if bfloat16 is None else bfloat16
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=fast):  # once: it casts weights once
         for chunk in inputs["chunks"]:
-            token_scores, token_weights = network(chunk["input_ids"], chunk["attention_mask"])
+            token_scores, token_weights = network(chunk["input_ids"], chunk["attention_mask"], chunk.get("groundwork"))
             own = chunk["owners"] != CONTEXT
             scores.append(token_scores[own])
             weights.append(token_weights[own])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from secondlook.encoder.windows import NOTHING
 _START_LOG_ODDS = -2.5
 """Evidence is rare: an untrained head that says one in thirteen learns at once what matters."""
 
-_ON_CPU = "eager"
-"""On CPUs plain matrix products beat the fused kernel at our lengths (`experiments/benchmarks/cost.py attention`)."""
+_IN_BFLOAT16 = "eager"
+"""In bfloat16 on CPUs plain products beat the fused kernel (`experiments/benchmarks/cost.py attention`)."""
 
 _DROPOUTS = frozenset(
     {"attention_probs_dropout_prob", "attention_dropout", "hidden_dropout_prob", "embedding_dropout", "mlp_dropout"}
@@ -69,6 +70,7 @@ class EvidenceEncoder(PreTrainedModel):
             AutoConfig.for_model(**config.encoder), attn_implementation=_attention(), **_without_pooler(config.encoder)
         )
         width, modes = self.encoder.config.hidden_size, len(config.modes)
+        self.frozen_layers = 0
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(width, modes)
         self.attention = nn.Linear(width, modes) if config.passage_pooling == "attention" else None
@@ -79,17 +81,24 @@ class EvidenceEncoder(PreTrainedModel):
                 nn.init.zeros_(self.attention.weight)
                 nn.init.zeros_(self.attention.bias)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, groundwork: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Scores and weights of tokens.
 
         Args:
             input_ids: *Shape:* ``(windows, tokens)``.
             attention_mask: 1 for tokens, 0 for padding. *Shape:* ``(windows, tokens)``.
+            groundwork: what :meth:`lay_groundwork` made of them, if it is known. *Shape:* ``(windows, tokens, width)``.
 
         Returns:
             Log-odds and positive weights. *Shape of both:* ``(windows, tokens, modes)``.
         """
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if groundwork is None:
+            states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        else:
+            tuned = _with_layers(self.encoder, self._layers()[self.frozen_layers :], _Given())
+            states = tuned(inputs_embeds=groundwork, attention_mask=attention_mask).last_hidden_state
         with torch.autocast(states.device.type, enabled=False):  # log-odds of eight bits would calibrate badly
             states = self.dropout(states.float())
             scores = self.head(states)
@@ -105,9 +114,35 @@ class EvidenceEncoder(PreTrainedModel):
         # RoBERTa and its kin number positions from after the padding's.
         return longest - padding - 1 if longest and padding is not None else longest
 
-    def freeze_embeddings(self, frozen: bool) -> None:
-        """Leave the table of word embeddings as it is, or not: it is half of a small encoder's weights."""
-        self.encoder.get_input_embeddings().requires_grad_(not frozen)
+    def freeze(self, embeddings: bool, layers: int) -> None:
+        """Leave the table of word embeddings as it is, or all embeddings and the first layers.
+
+        Raises:
+            ValueError: the encoder has no layer left to tune, or none that can be told apart.
+        """
+        self.encoder.get_input_embeddings().requires_grad_(not embeddings)
+        if not layers:
+            return
+        if layers >= len(self._layers()):
+            raise ValueError(f"{layers} frozen layers leave none to tune: it has {len(self._layers())}")
+        lowest: Any = self.encoder.embeddings
+        for module in (lowest, *self._layers()[:layers]):
+            module.requires_grad_(False)
+        self.frozen_layers = layers
+
+    def lay_groundwork(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """States after the frozen layers, which no training changes. *Shape:* ``(windows, tokens, width)``."""
+        embeddings: Any = self.encoder.embeddings
+        frozen = _with_layers(self.encoder, self._layers()[: self.frozen_layers], embeddings)
+        states: Tensor = frozen(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return states
+
+    def _layers(self) -> nn.ModuleList:
+        """The layers of BERT and its kin."""
+        layers = getattr(getattr(self.encoder, "encoder", None), "layer", None)
+        if not isinstance(layers, nn.ModuleList) or not hasattr(self.encoder, "embeddings"):
+            raise ValueError("its layers are not built like BERT's and cannot be frozen; set frozen_layers to 0")
+        return layers
 
     def _init_weights(self, module: nn.Module) -> None:
         """Heads are set above, and encoders set themselves."""
@@ -176,9 +211,33 @@ def pool(scores: Tensor, narrative: Tensor, narratives: int, pooling: PoolingCon
     return top + torch.log(scores.new_zeros(shape).index_add(0, narrative, terms)) / pooling.sharpness
 
 
+class _Given(nn.Module):
+    """Stands where the embeddings stood, and passes on what is given instead."""
+
+    def forward(self, inputs_embeds: Tensor, **_: Any) -> Tensor:
+        return inputs_embeds
+
+
+def _with_layers(encoder: Any, layers: nn.ModuleList, embeddings: nn.Module) -> Any:
+    """The same encoder, sharing its weights, with some of its layers."""
+    part, stack = copy.copy(encoder), copy.copy(encoder.encoder)
+    stack._modules = {**stack._modules, "layer": layers}
+    part._modules = {**part._modules, "encoder": stack, "embeddings": embeddings}
+    return part
+
+
+def multiplies_in_bfloat16(device: str) -> bool:
+    """Whether a device ("cpu", "cuda") has instructions for it; emulated, it is many times slower than float32."""
+    if device == "cpu":
+        abilities = torch.cpu.get_capabilities()
+        return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _attention() -> str | None:
-    """Which attention the encoder runs; None leaves the choice to the library, for accelerators."""
-    return None if torch.cuda.is_available() or torch.backends.mps.is_available() else _ON_CPU
+    """Which attention the encoder runs; None leaves the choice to the library."""
+    on_accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return _IN_BFLOAT16 if not on_accelerator and multiplies_in_bfloat16("cpu") else None
 
 
 def _without_pooler(config: dict[str, Any]) -> dict[str, bool]:

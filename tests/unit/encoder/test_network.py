@@ -46,3 +46,37 @@ def test_training_and_scoring_share_passage_scores() -> None:
     own = owner != CONTEXT
     trained = network.passage_scores(flat[0][own], flat[1][own], owner[own], 3)
     np.testing.assert_allclose(trained.numpy(), scored, atol=1e-9)
+
+
+@pytest.fixture
+def deep() -> network.EvidenceEncoder:
+    torch.manual_seed(3)
+    shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    encoder = {"model_type": "bert", "vocab_size": 30, "max_position_embeddings": 32, **shape}
+    return network.EvidenceEncoder(network.EvidenceConfig(encoder, ("one", "other"))).train(False)
+
+
+def test_frozen_layers_worked_out_beforehand_change_no_score(deep: network.EvidenceEncoder) -> None:
+    deep.freeze(embeddings=True, layers=2)
+    ids = torch.randint(1, 30, (3, 9))
+    mask = torch.tensor([[1] * 9, [1] * 5 + [0] * 4, [1] * 7 + [0] * 2])
+    whole, _ = deep(ids, mask)
+    resumed, _ = deep(ids, mask, deep.lay_groundwork(ids, mask))
+    torch.testing.assert_close(resumed[mask == 1], whole[mask == 1])
+
+
+def test_only_what_is_not_frozen_learns(deep: network.EvidenceEncoder) -> None:
+    deep.freeze(embeddings=True, layers=1)
+    ids = torch.randint(1, 30, (2, 6))
+    scores, _ = deep(ids, torch.ones_like(ids), deep.lay_groundwork(ids, torch.ones_like(ids)))
+    scores.sum().backward()
+    learns = {name for name, parameter in deep.named_parameters() if parameter.grad is not None}
+    assert learns
+    assert not any(name.startswith(("encoder.embeddings", "encoder.encoder.layer.0.")) for name in learns)
+    assert any(name.startswith("encoder.encoder.layer.1.") for name in learns)
+    assert any(name.startswith("encoder.encoder.layer.2.") for name in learns)
+
+
+def test_something_must_be_left_to_learn(deep: network.EvidenceEncoder) -> None:
+    with pytest.raises(ValueError, match="leave none to tune"):
+        deep.freeze(embeddings=True, layers=3)
