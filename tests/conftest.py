@@ -134,7 +134,14 @@ def write_tiny_transformer(
     """Like ``write_tiny_corpus``, with the configuration of a transformer; fitting choices may be given."""
 
     def write(root: Path, **fitting: object) -> TrainConfig:
-        choices = {"epochs": 8, "folds": 2, "batch_tokens": 256, "learning_rate": 3e-3, "head_learning_rate": 1e-2}
+        choices = {
+            "epochs": 8,
+            "minimum_steps": 0,
+            "folds": 2,
+            "batch_tokens": 256,
+            "learning_rate": 3e-3,
+            "head_learning_rate": 1e-2,
+        }
         model = TransformerModelConfig(
             encoder=str(tiny_encoder),
             window_tokens=48,

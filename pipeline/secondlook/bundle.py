@@ -6,7 +6,7 @@ file                     what it holds
 ``manifest.json``        format version, model kind and settings, provenance, and the SHA-256 of every
                          other file below
 ``codebook.yaml``        the modes the model was trained for, as they were then
-``calibration.json``     per mode: Platt scaling and operating point, with the counts they rest on
+``calibration.json``     per mode: Platt scaling with its covariance, operating point, the counts they rest on
 ``words.json``           the words that training saw: a narrative of others is another language
 ``model.onnx``           the encoder, int8 (transformer model)
 ``tokenizer.json``       what cuts text into its tokens (transformer model)
@@ -44,7 +44,7 @@ from secondlook.schema import Span
 from secondlook.storage import MANIFEST, whole_folder
 
 KIND = "secondlook-bundle"
-FORMAT = f"{KIND}/2"
+FORMAT = f"{KIND}/3"
 _COMMON = frozenset({"codebook.yaml", "calibration.json", "words.json"})
 _OF_KIND = {
     "linear": frozenset({"vocabulary.json", "weights.safetensors"}),

@@ -31,7 +31,7 @@ def calibrate(config: TrainConfig) -> dict[str, ModeCalibration]:
     workspace = fitted_workspace(config, prepared)
     part, modes = prepared.part("train"), prepared.codebook.mode_ids
     scores = out_of_fold(part, modes, config, workspace)
-    settled = {mode: _settle(mode, scores[:, i], part.labels[:, i], config) for i, mode in enumerate(modes)}
+    settled = {mode: _settle(mode, scores[:, i], part, i, config) for i, mode in enumerate(modes)}
     workspace.write_calibration(config, settled)
     return settled
 
@@ -46,13 +46,14 @@ def out_of_fold_probabilities(
     """
     check_teachable(part, modes)
     scores = out_of_fold(part, modes, config, workspace, progress)
-    settled = [_settle(mode, scores[:, i], part.labels[:, i], config) for i, mode in enumerate(modes)]
+    settled = [_settle(mode, scores[:, i], part, i, config) for i, mode in enumerate(modes)]
     return np.column_stack([mode.calibration.probability(scores[:, i]) for i, mode in enumerate(settled)])
 
 
-def _settle(mode: str, scores: Array, labels: Array, config: TrainConfig) -> ModeCalibration:
+def _settle(mode: str, scores: Array, part: Part, column: int, config: TrainConfig) -> ModeCalibration:
+    labels = part.labels[:, column]
     known = ~np.isnan(labels) & ~np.isnan(scores)
-    outcome = Labelled(scores[known], labels[known] == 1)
+    outcome = Labelled(scores[known], labels[known] == 1, part.groups[known])
     calibration = calibrate_mode(mode, outcome)
     calibrated = replace(outcome, scores=calibration.probability(outcome.scores))
     return ModeCalibration(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
@@ -19,17 +20,20 @@ from secondlook.config import OperatingPointConfig, Strict
 Array = NDArray[np.float64]
 MINIMUM_SLOPE = 1e-3
 FEW_POSITIVES = 20
+CONFIDENCE = 0.95
 
 
 class Calibration(Strict):
     """Platt scaling (Platt 1999): probability = sigmoid(slope * log-odds + intercept).
 
     The slope is positive, so that a calibrated score still rises with every passage's score.
-    ``positives`` and ``negatives`` are the counts it rests on, ``note`` what to beware of.
+    ``covariance`` is that of slope and intercept: variance, covariance, variance. ``positives`` and
+    ``negatives`` are the counts it rests on, ``note`` what to beware of.
     """
 
     slope: float = Field(gt=0)
     intercept: float
+    covariance: tuple[float, float, float]
     positives: int
     negatives: int
     note: str = ""
@@ -37,6 +41,18 @@ class Calibration(Strict):
     def probability(self, log_odds: Array) -> Array:
         """Calibrated probabilities of any shape."""
         return np.asarray(expit(self.slope * log_odds + self.intercept))
+
+    def interval(self, log_odds: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
+        """Lower and upper ends of the probabilities, of the same shape.
+
+        They say how far the calibration itself is known (Wald's interval on the log-odds): among how many cases of
+        such a score the mode holds, not whether it holds in one of them.
+        """
+        variance_of_slope, together, variance_of_intercept = self.covariance
+        middle = self.slope * log_odds + self.intercept
+        variance = variance_of_slope * log_odds**2 + 2 * together * log_odds + variance_of_intercept
+        reach = norm.ppf((1 + confidence) / 2) * np.sqrt(np.maximum(variance, 0))
+        return np.asarray(expit(middle - reach)), np.asarray(expit(middle + reach))
 
 
 class OperatingPoint(Strict):
@@ -55,10 +71,11 @@ class OperatingPoint(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Scores of narratives whose label is known. *Shape of both:* ``(narratives,)``."""
+    """Scores of narratives whose label is known, and their groups. *Shape of each:* ``(narratives,)``."""
 
     scores: Array
     labels: NDArray[np.bool_]
+    groups: NDArray[np.str_]
 
 
 def calibrate(mode: str, known: Labelled) -> Calibration:
@@ -67,23 +84,43 @@ def calibrate(mode: str, known: Labelled) -> Calibration:
     if not positives or not negatives:
         raise ValueError(f"{mode}: calibration needs positives and negatives")
     slope, intercept = _platt(known.scores, known.labels)
+    covariance = _covariance(known, slope, intercept)
     note = f"rests on {positives} positives only" if positives < FEW_POSITIVES else ""
     if slope < MINIMUM_SLOPE:
         base_rate = positives / (positives + negatives)
         slope, intercept = MINIMUM_SLOPE, float(np.log(base_rate / (1 - base_rate)))
+        covariance = (0.0, 0.0, 1 / positives + 1 / negatives)
         note = "out of fold the model did no better than chance: scores stay near the base rate"
-    return Calibration(slope=slope, intercept=intercept, positives=positives, negatives=negatives, note=note)
+    return Calibration(
+        slope=slope, intercept=intercept, covariance=covariance, positives=positives, negatives=negatives, note=note
+    )
 
 
 def _platt(scores: Array, labels: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and intercept with Platt's smoothed targets, which keep them finite where scores separate the labels."""
-    target = np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2))
+    target = _smoothed(labels)
     fitted = LogisticRegression(C=1e4, solver="newton-cholesky").fit(
         np.tile(scores, 2).reshape(-1, 1),
         np.repeat([True, False], len(scores)),
         sample_weight=np.concatenate([target, 1 - target]),
     )
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def _smoothed(labels: NDArray[np.bool_]) -> Array:
+    return np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2))
+
+
+def _covariance(known: Labelled, slope: float, intercept: float) -> tuple[float, float, float]:
+    """Of slope and intercept; the narratives of a group count as one draw (Liang and Zeger 1986, section 2)."""
+    design = np.column_stack([known.scores, np.ones(len(known.scores))])
+    expected = expit(design @ [slope, intercept])
+    bread = np.linalg.pinv(design.T @ (design * (expected * (1 - expected))[:, None]))
+    _, group = np.unique(known.groups, return_inverse=True)
+    pulls = np.zeros((group.max() + 1, 2))
+    np.add.at(pulls, group, design * (_smoothed(known.labels) - expected)[:, None])
+    covariance = bread @ (pulls.T @ pulls) @ bread
+    return float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1])
 
 
 def choose_operating_point(known: Labelled, config: OperatingPointConfig) -> OperatingPoint:

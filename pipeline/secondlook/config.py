@@ -69,12 +69,14 @@ class FittingConfig(Strict):
     ``evidence_positive_weight`` times. ``pair_weight`` ranks the members of a minimal pair. ``dropout`` is the
     head's. The embeddings and the first ``frozen_layers`` layers stay as they were pretrained; what they make
     of a window is then worked out once for all epochs. Training stops when the development part has not gained
-    for ``patience`` epochs. ``folds`` models, each blind to a part of the groups, give the scores that
+    for ``patience`` epochs; a corpus so small that its ``epochs`` hold fewer than ``minimum_steps`` steps is gone
+    through more often. ``folds`` models, each blind to a part of the groups, give the scores that
     calibration rests on. ``bfloat16`` null takes it where the processor multiplies in it; ``device`` null takes
     a GPU where there is one.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100)] = 3
+    minimum_steps: Annotated[int, Field(ge=0)] = 240
     patience: Annotated[int, Field(ge=1)] = 3
     folds: Annotated[int, Field(ge=2, le=20)] = 3
     batch_tokens: Annotated[int, Field(ge=64)] = 3072

@@ -64,11 +64,14 @@ class ModeMark:
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """One mode's score in one case."""
+    """One mode's score in one case: its bar, and on it the range that the calibration leaves open, in percent."""
 
     mark: ModeMark
     percent: str
     width: int
+    low: int
+    reach: int
+    range: str
     flagged: bool
 
 
@@ -284,7 +287,7 @@ def _case_view(item: ScoredCase, marks: Mapping[str, ModeMark], limit: int) -> C
         case_id=item.case.case_id,
         priority=f"{item.priority:.2f}",
         metadata=tuple(_metadata(item.case)),
-        badges=tuple(_badge(marks[mode], item.scores[mode], item.flags[mode]) for mode in marks),
+        badges=tuple(_badge(marks[mode], mode, item) for mode in marks),
         flagged=tuple(marks[mode] for mode in flagged),
         standing_in=marks[highest],
         depth=min(DEEPEST, max((len({own.mode for own in part.evidence}) for part in parts), default=0)),
@@ -304,8 +307,11 @@ def _metadata(case: Case) -> Iterator[tuple[str, str]]:
         yield "Source", f"{case.file}, row {case.row}"
 
 
-def _badge(mark: ModeMark, score: float, flagged: bool) -> Badge:
-    return Badge(mark, percent(score), max(1, min(100, round(score * 100))), flagged)
+def _badge(mark: ModeMark, mode: str, item: ScoredCase) -> Badge:
+    score, (low, high) = item.scores[mode], item.intervals[mode]
+    width, start, end = (max(1, min(100, round(share * 100))) for share in (score, low, high))
+    text = f"{percent(low)} to {percent(high)}"
+    return Badge(mark, percent(score), width, start, max(1, end - start), text, item.flags[mode])
 
 
 def _pieces(

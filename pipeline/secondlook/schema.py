@@ -79,13 +79,15 @@ class Evidence:
 class ScoredCase:
     """A case with its scores.
 
-    ``scores`` are calibrated probabilities by mode, ``flags`` say which reach the operating point,
-    ``evidence`` lists the passages by mode and falling share, ``rank`` is 1 for the first to read.
+    ``scores`` are calibrated probabilities by mode, ``intervals`` how far the calibration knows them,
+    ``flags`` say which reach the operating point, ``evidence`` lists the passages by mode and falling share,
+    ``rank`` is 1 for the first to read.
     """
 
     case: Case
     rank: int
     priority: float
     scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
     flags: Mapping[str, bool]
     evidence: tuple[Evidence, ...]

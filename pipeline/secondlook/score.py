@@ -3,7 +3,8 @@
 =====================  ============================================================================
 file                   what it holds
 =====================  ============================================================================
-``queue.parquet``      case_id, rank, priority, p_<mode>, flag_<mode>, then the metadata columns
+``queue.parquet``      case_id, rank, priority, p_<mode> from low_<mode> to high_<mode> (95%), flag_<mode>,
+                       then the metadata columns
 ``evidence.parquet``   case_id, mode, start, end, text, share: for every score the passages behind it
 ``passages.parquet``   case_id, start, end, z_<mode>: every passage's log-odds, from which each score
                        can be computed again
@@ -42,7 +43,7 @@ from secondlook.scorer import Outcome, Scorer
 from secondlook.storage import MANIFEST, check_replaceable, file_digest, whole_folder
 
 KIND = "secondlook-run"
-FORMAT = f"{KIND}/1"
+FORMAT = f"{KIND}/2"
 NAMES = frozenset(f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases")) | {
     "rejects.csv",
     "queue.html",
@@ -132,7 +133,7 @@ def _rank(scored: Sequence[tuple[Case, Outcome]]) -> list[ScoredCase]:
     """By falling priority, ties by case id."""
     order = sorted(scored, key=lambda pair: (-pair[1].priority, pair[0].case_id))
     return [
-        ScoredCase(case, rank, outcome.priority, outcome.scores, outcome.flags, outcome.evidence)
+        ScoredCase(case, rank, outcome.priority, outcome.scores, outcome.intervals, outcome.flags, outcome.evidence)
         for rank, (case, outcome) in enumerate(order, start=1)
     ]
 
@@ -174,6 +175,8 @@ def _queue_table(queue: Sequence[ScoredCase], modes: Sequence[str]) -> pa.Table:
     }
     for mode in modes:
         columns[f"p_{mode}"] = pa.array([item.scores[mode] for item in queue], pa.float64())
+        columns[f"low_{mode}"] = pa.array([item.intervals[mode][0] for item in queue], pa.float64())
+        columns[f"high_{mode}"] = pa.array([item.intervals[mode][1] for item in queue], pa.float64())
         columns[f"flag_{mode}"] = pa.array([item.flags[mode] for item in queue], pa.bool_())
     for name in dict.fromkeys(name for item in queue for name in item.case.metadata):
         # A metadata column must not replace one of ours, nor another.

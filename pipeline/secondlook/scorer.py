@@ -21,13 +21,15 @@ Array = NDArray[np.float64]
 class Outcome:
     """What a bundle says of one narrative.
 
-    ``scores`` are calibrated probabilities by mode and ``flags`` whether each reaches its operating
-    point. ``priority`` is the expected severity: the mean of the scores weighted by the modes'
-    severities. ``log_odds`` are the passages' scores, from which all of this can be computed again.
+    ``scores`` are calibrated probabilities by mode, ``intervals`` how far the calibration knows them (95%),
+    and ``flags`` whether each reaches its operating point. ``priority`` is the
+    expected severity: the mean of the scores weighted by the modes' severities. ``log_odds``
+    are the passages' scores, from which all of this can be computed again.
     *Shape:* ``(passages, modes)``.
     """
 
     scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
     flags: Mapping[str, bool]
     priority: float
     evidence: tuple[Evidence, ...]
@@ -82,8 +84,10 @@ class Scorer:
         pooled = pool(log_odds, self.bundle.pooling)
         settings = [self.bundle.modes[mode] for mode in modes]
         scores = np.array([float(s.calibration.probability(value)) for s, value in zip(settings, pooled, strict=True)])
+        ends = [s.calibration.interval(value) for s, value in zip(settings, pooled, strict=True)]
         return Outcome(
             scores=dict(zip(modes, scores.tolist(), strict=True)),
+            intervals={mode: (float(low), float(high)) for mode, (low, high) in zip(modes, ends, strict=True)},
             flags={m: bool(p >= s.operating_point.threshold) for m, p, s in zip(modes, scores, settings, strict=True)},
             priority=float(self._severity_weights @ scores),
             evidence=self._evidence(passages, shares(log_odds, self.bundle.pooling)),

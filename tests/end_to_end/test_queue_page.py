@@ -39,6 +39,7 @@ def _page(folder: Path) -> Path:
             rank,
             1 / rank,
             {"told": 0.93, "unseen": 0.2},
+            {"told": (0.88, 0.96), "unseen": (0.15, 0.26)},
             {mode: mode in flags for mode in MODES},
             evidence,
         )

@@ -37,7 +37,8 @@ def _codebook(count: int = 2, title: str = "Mode") -> Codebook:
 def _case(text: str, *evidence: Evidence, flags: tuple[int, ...] = (0,), count: int = 2, **other: object) -> ScoredCase:
     scores = {f"m{i}": 0.9 - i / 100 for i in range(count)}
     case = Case(str(other.get("case_id", "c1")), text, {"Area": str(other.get("area", "North"))})
-    return ScoredCase(case, 1, 0.5, scores, {f"m{i}": i in flags for i in range(count)}, evidence)
+    intervals = {mode: (score - 0.05, score + 0.05) for mode, score in scores.items()}
+    return ScoredCase(case, 1, 0.5, scores, intervals, {f"m{i}": i in flags for i in range(count)}, evidence)
 
 
 class _Texts(HTMLParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -132,12 +133,13 @@ class _EvidenceTrainer(Trainer):
         self._how = how
         self._network = network
         self._batches = Batches(self._examples, how.config.batch_tokens, how.seed)
+        epochs = max(how.config.epochs, math.ceil(how.config.minimum_steps / len(self._batches)))
         super().__init__(
             model=network,
-            args=_arguments(how, bool(development)),
+            args=_arguments(how, epochs, bool(development)),
             train_dataset=Dataset.from_dict({"example": list(range(len(self._examples)))}),
             eval_dataset=Dataset.from_dict({"example": list(range(len(development)))}) if development else None,
-            callbacks=[_Rim(self._batches, how, progress, len(self._batches))],
+            callbacks=[_Rim(self._batches, how.name, progress, epochs * len(self._batches))],
         )
         self.remove_callback(PrinterCallback)
         if development:
@@ -193,12 +195,12 @@ class _EvidenceTrainer(Trainer):
 class _Rim(TrainerCallback):
     """Tells batches their epoch, and a progress bar the loss."""
 
-    def __init__(self, batches: Batches, how: Fit, progress: Progress | None, steps: int) -> None:
+    def __init__(self, batches: Batches, name: str, progress: Progress | None, steps: int) -> None:
         self._batches = batches
         self._progress = progress
-        self._name = how.name
+        self._name = name
         if progress:
-            self._task = progress.add_task(how.name, total=steps * how.config.epochs)
+            self._task = progress.add_task(name, total=steps)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._batches.epoch = round(state.epoch or 0)
@@ -216,11 +218,11 @@ class _Rim(TrainerCallback):
             self._progress.remove_task(self._task)
 
 
-def _arguments(how: Fit, has_development: bool) -> TrainingArguments:
+def _arguments(how: Fit, epochs: int, has_development: bool) -> TrainingArguments:
     each_epoch = "epoch" if has_development else "no"
     return TrainingArguments(
         output_dir=str(how.folder),
-        num_train_epochs=how.config.epochs,
+        num_train_epochs=epochs,
         seed=how.seed,
         use_cpu=how.config.device == "cpu",
         save_strategy="epoch",

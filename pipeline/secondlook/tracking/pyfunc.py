@@ -1,8 +1,8 @@
 """The model as MLflow serves it: logged from this code, so that loading it unpickles nothing.
 
-Input: a frame with a ``narrative`` column. Output: ``priority`` and, for each mode, ``p_<mode>``,
-``flag_<mode>`` and ``evidence_<mode>``, the sentences with the largest shares (a list). A narrative
-that the model cannot judge has empty fields and a ``reason``.
+Input: a frame with a ``narrative`` column. Output: ``priority`` and, for each mode, ``p_<mode>`` from
+``low_<mode>`` to ``high_<mode>``, ``flag_<mode>`` and ``evidence_<mode>``, the sentences with the largest
+shares (a list). A narrative that the model cannot judge has empty fields and a ``reason``.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ class SecondLookModel(PythonModel):
         modes = self.scorer.bundle.codebook.mode_ids
         reason = self._reason(narrative)
         if reason:
-            empty = {f"{field}_{mode}": None for mode in modes for field in ("p", "flag", "evidence")}
+            empty = {f"{field}_{mode}": None for mode in modes for field in ("p", "low", "high", "flag", "evidence")}
             return {"priority": None, **empty, "reason": reason}
         outcome = self.scorer.score([narrative])[0]
         row: dict[str, Any] = {"priority": outcome.priority}
         for mode in modes:
             row[f"p_{mode}"] = outcome.scores[mode]
+            row[f"low_{mode}"], row[f"high_{mode}"] = outcome.intervals[mode]
             row[f"flag_{mode}"] = outcome.flags[mode]
             spans = [evidence.span for evidence in outcome.evidence if evidence.mode == mode]
             row[f"evidence_{mode}"] = [narrative[start:end] for start, end in spans]

@@ -9,8 +9,9 @@ import torch
 
 from secondlook.config import FittingConfig, PoolingConfig
 from secondlook.encoder.batches import Batches, Example, collate, excerpts
-from secondlook.encoder.fitting import last_checkpoint
+from secondlook.encoder.fitting import Fit, fit, last_checkpoint
 from secondlook.encoder.loss import loss
+from secondlook.encoder.network import EvidenceEncoder
 from secondlook.encoder.windows import CONTEXT, Window
 
 POOLING = PoolingConfig(kind="logsumexp", sharpness=3)
@@ -70,6 +71,26 @@ def test_batches_hold_everything_once_and_pairs_together() -> None:
     assert first == list(batches)
     batches.epoch = 1
     assert first != list(batches)
+
+
+def test_a_small_corpus_is_gone_through_more_often(tmp_path: Path, deep: EvidenceEncoder) -> None:
+    examples = [_example([i % 2, 0], [[i % 2, 0], [0, 0]]) for i in range(8)]
+    config = FittingConfig(epochs=1, minimum_steps=6, batch_tokens=64, device="cpu")
+    fit(deep, examples, [], Fit(config, POOLING, 1, tmp_path, "small"))
+    place = last_checkpoint(tmp_path)
+    assert place is not None
+    assert json.loads((Path(place) / "trainer_state.json").read_text())["global_step"] == 6
+
+
+def test_frozen_layers_stay_as_they_were(tmp_path: Path, deep: EvidenceEncoder) -> None:
+    deep.freeze(embeddings=True, layers=1)
+    before = {name: parameter.clone() for name, parameter in deep.named_parameters()}
+    examples = [_example([i % 2, 0], [[i % 2, 0], [0, 0]]) for i in range(8)]
+    config = FittingConfig(epochs=2, minimum_steps=0, frozen_layers=1, batch_tokens=64, device="cpu")
+    after = dict(fit(deep, examples, [], Fit(config, POOLING, 1, tmp_path, "frozen")).named_parameters())
+    changed = {name for name, parameter in before.items() if not torch.equal(parameter, after[name])}
+    assert changed
+    assert not any(name.startswith(("encoder.embeddings", "encoder.encoder.layer.0.")) for name in changed)
 
 
 def test_unknown_labels_leave_gradients_finite() -> None:

@@ -48,14 +48,6 @@ def test_training_and_scoring_share_passage_scores() -> None:
     np.testing.assert_allclose(trained.numpy(), scored, atol=1e-9)
 
 
-@pytest.fixture
-def deep() -> network.EvidenceEncoder:
-    torch.manual_seed(3)
-    shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
-    encoder = {"model_type": "bert", "vocab_size": 30, "max_position_embeddings": 32, **shape}
-    return network.EvidenceEncoder(network.EvidenceConfig(encoder, ("one", "other"))).train(False)
-
-
 def test_frozen_layers_worked_out_beforehand_change_no_score(deep: network.EvidenceEncoder) -> None:
     deep.freeze(embeddings=True, layers=2)
     ids = torch.randint(1, 30, (3, 9))
