@@ -127,7 +127,7 @@ def tfidf_svm(task: Task, seed: int) -> Trained:
 def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
     """A sequence classifier on the same encoder that reads the first 256 tokens, as most people would do it.
 
-    It has twice as many epochs, since it learns from labels alone, and keeps the one that was best on development.
+    All its layers are tuned, for as many epochs; it keeps the one that was best on development.
     """
     import torch
     from datasets import Dataset
@@ -140,6 +140,7 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
         set_seed,
     )
 
+    from secondlook.encoder.network import multiplies_in_bfloat16
     from secondlook.encoder.pretrained import locate
 
     set_seed(seed)
@@ -160,11 +161,11 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
-            num_train_epochs=2 * config.fitting.epochs,
+            num_train_epochs=config.fitting.epochs,
             per_device_train_batch_size=16,
             learning_rate=config.fitting.learning_rate,
             warmup_steps=0.1,
-            bf16=config.fitting.bfloat16,
+            bf16=multiplies_in_bfloat16("cuda" if torch.cuda.is_available() else "cpu"),
             use_cpu=config.fitting.device == "cpu" or not torch.cuda.is_available(),
             save_strategy="epoch",
             eval_strategy="epoch",

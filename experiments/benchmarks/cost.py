@@ -2,7 +2,7 @@
 
 python experiments/benchmarks/cost.py train [configs/default.yaml]      trains afresh in a workspace of its own
 python experiments/benchmarks/cost.py bundle [configs/default.yaml]     needs the fit of `secondlook fit`
-python experiments/benchmarks/cost.py attention [configs/default.yaml]  one step, by attention and dropout
+python experiments/benchmarks/cost.py attention [configs/default.yaml]  one step, by attention, dropout and numbers
 """
 
 from __future__ import annotations
@@ -76,19 +76,23 @@ def attention(config: TrainConfig) -> None:
     import torch
     from transformers import AutoModel
 
+    from secondlook.encoder.network import multiplies_in_bfloat16
     from secondlook.encoder.pretrained import locate
 
     model = config.model
     if not isinstance(model, TransformerModelConfig):
         raise SystemExit("give the configuration of a transformer")
-    table = Table("attention", "dropout", "tokens a second", title=f"windows of {model.window_tokens} tokens")
+    table = Table(
+        "attention", "dropout", "numbers", "tokens a second", title=f"windows of {model.window_tokens} tokens"
+    )
     for kind in ("eager", "sdpa"):
         for dropout in (0.0, 0.1):
             how = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
             encoder = AutoModel.from_pretrained(locate(model.encoder, None), attn_implementation=kind, **how).train()
             tokens = torch.randint(1000, 20000, (8, model.window_tokens))
-            speeds = [_speed(encoder, tokens, model.fitting.bfloat16) for _ in range(4)]
-            table.add_row(kind, f"{dropout:g}", f"{max(speeds):.0f}")
+            for bfloat16 in (False, True) if multiplies_in_bfloat16("cpu") else (False,):
+                speeds = [_speed(encoder, tokens, bfloat16) for _ in range(4)]
+                table.add_row(kind, f"{dropout:g}", "bfloat16" if bfloat16 else "float32", f"{max(speeds):.0f}")
     Console().print(table)
 
 

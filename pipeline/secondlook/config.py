@@ -78,7 +78,7 @@ class FittingConfig(Strict):
     epochs: Annotated[int, Field(ge=1, le=100)] = 3
     minimum_steps: Annotated[int, Field(ge=0)] = 240
     patience: Annotated[int, Field(ge=1)] = 3
-    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    folds: Annotated[int, Field(ge=2, le=20)] = 2
     batch_tokens: Annotated[int, Field(ge=64)] = 3072
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
     head_learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
@@ -86,7 +86,7 @@ class FittingConfig(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_embeddings: bool = True
-    frozen_layers: Annotated[int, Field(ge=0)] = 0
+    frozen_layers: Annotated[int, Field(ge=0)] = 3
     evidence_weight: Annotated[float, Field(ge=0)] = 1.0
     evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
     pair_weight: Annotated[float, Field(ge=0)] = 1.0
