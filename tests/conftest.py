@@ -137,6 +137,7 @@ def write_tiny_transformer(
         choices = {
             "epochs": 8,
             "minimum_steps": 0,
+            "frozen_layers": 0,
             "folds": 2,
             "batch_tokens": 256,
             "learning_rate": 3e-3,
