@@ -108,7 +108,7 @@ def _platt(scores: Array, labels: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _smoothed(labels: NDArray[np.bool_]) -> Array:
-    return np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2))
+    return np.asarray(np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2)))
 
 
 def _covariance(known: Labelled, slope: float, intercept: float) -> tuple[float, float, float]:

@@ -232,10 +232,10 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
         writer.writerow(["file", "row", "case_id", "reason"])
         for item in rejects:
             row = "" if item.row is None else item.row
-            writer.writerow([_cell(item.file), row, _cell(item.case_id or ""), _cell(item.reason)])
+            writer.writerow([plain_cell(item.file), row, plain_cell(item.case_id or ""), plain_cell(item.reason)])
 
 
-def _cell(text: str) -> str:
+def plain_cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     clean = text.encode("utf-8", "backslashreplace").decode()
     return f"'{clean}" if clean.startswith(("=", "+", "-", "@", "\t", "\r")) else clean

@@ -67,7 +67,7 @@ class Scorer:
         if not narratives:
             return []
         log_odds = self.bundle.model.score(narratives, spans)
-        return [self._outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
+        return [self.outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
 
     def unreadable(self, narrative: str) -> str | None:
         """Why this bundle cannot judge a narrative (another language or script), or None if it can."""
@@ -79,7 +79,13 @@ class Scorer:
             "another language or script, or not a text; read it by hand"
         )
 
-    def _outcome(self, passages: Sequence[Span], log_odds: Array) -> Outcome:
+    def outcome(self, passages: Sequence[Span], log_odds: Array) -> Outcome:
+        """What follows from passages and their log-odds, without the model.
+
+        Args:
+            passages: at least one.
+            log_odds: their scores. *Shape:* ``(passages, modes)``.
+        """
         modes = self.bundle.codebook.mode_ids
         pooled = pool(log_odds, self.bundle.pooling)
         settings = [self.bundle.modes[mode] for mode in modes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from secondlook.agreement import Agreement
     from secondlook.audit import Check
     from secondlook.bundle import ModeCalibration
+    from secondlook.diff import CaseDifference, Difference, FlagChanges, Setting
     from secondlook.doubt import Doubt
+    from secondlook.verify import Coverage, Skipped, WithoutEvidence
 
 EXCERPT_CHARACTERS = 280
 
@@ -114,6 +117,89 @@ def doubts_table(doubts: Sequence[Doubt]) -> Table:
     return table
 
 
+def without_evidence_table(effects: Sequence[WithoutEvidence], cases: int, *, every_mode: bool = False) -> Table:
+    """What the scores of the first cases would be without their evidence: flagged modes, or the highest."""
+    again = any(one.cut_out is not None for one in effects)
+    table = Table(title="Without its evidence", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("rank", "case", "mode", "score", "evidence", "share", "left out"):
+        table.add_column(heading, justify="left" if heading in ("case", "mode") else "right")
+    if again:
+        table.add_column("cut out, encoded again", justify="right")
+    own: dict[str, list[WithoutEvidence]] = {}
+    for one in effects:
+        own.setdefault(one.case_id, []).append(one)
+    for modes in list(own.values())[:cases]:
+        flagged = modes if every_mode else [one for one in modes if one.flag]
+        for one in flagged or [max(modes, key=lambda one: one.score)]:
+            scores = [_scored(one.score, one.threshold), str(one.evidence), f"{one.share:.0%}"]
+            scores += [_scored(one.left_out, one.threshold)] + [_scored(one.cut_out, one.threshold)] * again
+            table.add_row(str(one.rank), printable(one.case_id), one.mode, *scores)
+    return table
+
+
+def skipped_table(stretches: Sequence[Skipped]) -> Table:
+    """The stretches of a narrative that no score rests on."""
+    table = Table(title="Skipped, and why", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("from", "to", "why"):
+        table.add_column(heading, justify="left" if heading == "why" else "right")
+    for one in stretches:
+        table.add_row(str(one.span.start), str(one.span.end), one.reason)
+    return table
+
+
+def coverage_lines(coverage: Coverage) -> list[str]:
+    """How much of the narratives was scored, and what was skipped."""
+    scored = f"{coverage.scored} of {coverage.characters} characters lie in {coverage.passages} passages"
+    return [scored, *(f"{count} characters: {reason}" for reason, count in coverage.skipped.items())]
+
+
+def settings_table(settings: Sequence[Setting]) -> Table:
+    """What two runs' manifests differ in."""
+    table = Table(title="The runs differ in", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "A", "B"):
+        table.add_column(heading)
+    for one in settings:
+        table.add_row(*(Text(printable(text)) for text in (one.name, one.a, one.b)))
+    return table
+
+
+def changes_table(difference: Difference) -> Table:
+    """How many cases changed in which way, and why."""
+    table = Table(title="Cases", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("cases", "what", "why"):
+        table.add_column(heading, justify="right" if heading == "cases" else "left")
+    counted = Counter((one.change.value, one.why) for one in difference.cases)
+    for (change, why), count in counted.most_common():
+        table.add_row(str(count), change, Text(printable(why)))
+    return table
+
+
+def flag_changes_table(flags: Sequence[FlagChanges]) -> Table:
+    """Flags gained and lost by the cases of both runs."""
+    table = Table(title="Flags", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("mode", "in A", "in B", "gained", "lost"):
+        table.add_column(heading, justify="left" if heading == "mode" else "right")
+    for one in flags:
+        counts = ["not known" if count is None else str(count) for count in (one.a, one.b)]
+        table.add_row(printable(one.mode), *counts, str(one.gained), str(one.lost))
+    return table
+
+
+def moves_table(moves: Sequence[CaseDifference]) -> Table:
+    """The largest moves in rank."""
+    table = Table(title="Largest moves", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("case", "rank", "priority", "flags", "why"):
+        table.add_column(heading)
+    for one in moves:
+        flags = [*(f"+{mode}" for mode in one.gained), *(f"-{mode}" for mode in one.lost)]
+        before, after = one.priority
+        places = f"{one.rank[0]} to {one.rank[1]}"
+        why = one.why or "others moved"
+        texts = (one.case_id, places, f"{before:.2f} to {after:.2f}", " ".join(flags), why)
+        table.add_row(*(Text(printable(text)) for text in texts))
+    return table
+
+
 def printable(text: str) -> str:
     """The text on one line, with control and format characters (escape codes, bidi overrides) as '·'."""
     one_line = " ".join(text.split())
@@ -139,6 +225,11 @@ def _reason(item: ScoredCase, mode: str, title: str) -> Text:
         excerpt = excerpt[: EXCERPT_CHARACTERS - 1] + "…"
     mark = "" if item.flags[mode] else " (not flagged)"
     return Text.assemble((f"{title}{mark} {item.scores[mode]:.2f}", "bold"), f"  “{excerpt}”")
+
+
+def _scored(score: float | None, threshold: float) -> str:
+    """A score, marked where it is a flag."""
+    return "nothing left" if score is None else f"{score:.2f}{' flag' if score >= threshold else ''}"
 
 
 def _interval(measure: Mapping[str, float | None]) -> str:

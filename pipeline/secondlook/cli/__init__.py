@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secondlook.cli.common import ConfigFile, progress_bar, safe
+from secondlook.cli.common import BundlePlace, ConfigFile, check_mlflow, find_bundle, progress_bar, safe
 from secondlook.cli.labels import codebook_app, labels_app
+from secondlook.cli.runs import diff, verify
 
 if TYPE_CHECKING:
     from secondlook.config import TrainConfig
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 app.add_typer(labels_app, name="labels")
 app.add_typer(codebook_app, name="codebook")
+app.command()(verify)
+app.command()(diff)
 
 
 class _Stopped(BaseException):
@@ -65,9 +68,7 @@ def _version(
 def score(
     inputs: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSONL, Parquet, XLSX, TXT or folders of them.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
-    bundle: Annotated[
-        str | None, typer.Option("--bundle", help="A folder, or models:/NAME@champion; the installed one if not given.")
-    ] = None,
+    bundle: BundlePlace = None,
     config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
     narrative_column: Annotated[str | None, typer.Option("--narrative-column", help="The column with texts.")] = None,
@@ -83,7 +84,7 @@ def score(
 
     choices = load_config(config, ScoreConfig) if config else ScoreConfig()
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
-    loaded = load_bundle(_find_bundle(bundle))
+    loaded = load_bundle(find_bundle(bundle))
     with progress_bar() as progress:
         run = run_score(inputs, out, loaded, choices, options, overwrite=overwrite, progress=progress)
     terminal = console()
@@ -101,20 +102,6 @@ def score(
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
 
 
-def _find_bundle(bundle: str | None) -> Path:
-    """The folder of a bundle that is named by its place or by its name in a model registry."""
-    from secondlook.bundle import default_bundle
-
-    if bundle is None:
-        return default_bundle()
-    if not bundle.startswith("models:/"):
-        return Path(bundle)
-    _check_mlflow()
-    from secondlook.tracking import fetch_bundle
-
-    return fetch_bundle(bundle)
-
-
 @app.command()
 def promote(
     config: ConfigFile,
@@ -128,7 +115,7 @@ def promote(
     settings = load_config(config, TrainConfig).tracking
     if settings is None or settings.register_as is None:
         raise ConfigError(f"{config}: registers no model; set 'tracking.register_as'")
-    _check_mlflow()
+    check_mlflow()
     from secondlook.tracking import promote as run_promote
 
     console().print(run_promote(settings, version))
@@ -209,19 +196,10 @@ def _show_and_track(choices: TrainConfig, trained: Trained) -> None:
 def _check_tracking(choices: TrainConfig) -> None:
     """Say before the work, not after it, that the run cannot be tracked."""
     if choices.tracking:
-        _check_mlflow()
+        check_mlflow()
         from secondlook.tracking import check_store
 
         check_store(choices.tracking)
-
-
-def _check_mlflow() -> None:
-    from importlib.util import find_spec
-
-    from secondlook.errors import ConfigError
-
-    if find_spec("mlflow") is None:
-        raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
 
 
 @app.command()
@@ -255,7 +233,7 @@ def _evaluate_file(path: Path, bundle: str | None, out: Path) -> None:
     from secondlook.evaluate import evaluate_file, write_report
     from secondlook.terminal import console, measures_table
 
-    result = evaluate_file(path, load_bundle(_find_bundle(bundle)), BootstrapConfig())
+    result = evaluate_file(path, load_bundle(find_bundle(bundle)), BootstrapConfig())
     write_report(result, out)
     write_page(out, f"Evaluation on {path.name}", result.summary)
     terminal = console()

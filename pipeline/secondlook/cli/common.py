@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Argument(help="A file such as configs/linear.yaml.")]
 CodebookFile = Annotated[Path, typer.Option("--codebook", help="The codebook.")]
 AdjudicationsPath = Annotated[Path, typer.Option("--adjudications", help="What was decided between annotators.")]
+BundlePlace = Annotated[
+    str | None, typer.Option("--bundle", help="A folder, or models:/NAME@champion; the installed one if not given.")
+]
 AnnotationsPath = Annotated[Path, typer.Option("--annotations", help="A JSONL file or a folder of them.")]
 
 
@@ -38,3 +41,27 @@ def progress_bar() -> Iterator[Progress]:
 def safe(message: str) -> str:
     """A message without control characters: file names and ids come from outside."""
     return "".join(c if c == "\n" or c.isprintable() else "·" for c in message)
+
+
+def find_bundle(bundle: str | None) -> Path:
+    """The folder of a bundle that is named by its place or by its name in a model registry."""
+    from secondlook.bundle import default_bundle
+
+    if bundle is None:
+        return default_bundle()
+    if not bundle.startswith("models:/"):
+        return Path(bundle)
+    check_mlflow()
+    from secondlook.tracking import fetch_bundle
+
+    return fetch_bundle(bundle)
+
+
+def check_mlflow() -> None:
+    """Raise ConfigError where MLflow is not installed."""
+    from importlib.util import find_spec
+
+    from secondlook.errors import ConfigError
+
+    if find_spec("mlflow") is None:
+        raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
