@@ -66,7 +66,12 @@ def test_the_queue_is_ranked_and_carries_metadata(intake: Path, bundle: Bundle, 
     _score([intake], tmp_path / "out", bundle)
     queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
     modes = bundle.codebook.mode_ids
-    expected = ["case_id", "rank", "priority", *(f"{kind}_{mode}" for mode in modes for kind in ("p", "low", "high", "flag"))]
+    expected = [
+        "case_id",
+        "rank",
+        "priority",
+        *(f"{kind}_{mode}" for mode in modes for kind in ("p", "low", "high", "flag")),
+    ]
     assert list(queue.columns) == [*expected, "unit", "meta_rank"]
     assert list(queue["rank"]) == [1, 2, 3]
     assert queue["case_id"][0] == "A2"
