@@ -42,7 +42,8 @@ class Case:
     """One narrative to score, and where it came from.
 
     ``row`` is counted as a spreadsheet shows it: a table's header is row 1, its first case row 2;
-    a line of JSONL is its line number; a text file is row 1.
+    a line of JSONL is its line number; a text file or a document is row 1. ``file`` names a sheet as
+    ``book.xlsx#sheet``, a member as ``archive.zip/member``.
     """
 
     case_id: str

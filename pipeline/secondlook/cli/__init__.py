@@ -66,7 +66,7 @@ def _version(
 
 @app.command()
 def score(
-    inputs: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSONL, Parquet, XLSX, TXT or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Tables, texts, documents, e-mails, zip archives or folders.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
     bundle: BundlePlace = None,
     config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,

@@ -1,7 +1,7 @@
 """From files to cases: every input row becomes one Case or one Reject that says why not.
 
-Reading streams. Bad data never raise: a table, a sheet or a row that cannot be read is rejected with
-a reason, and the reading goes on.
+Reading streams. Bad data never raise: a table, a sheet, a document, a member of an archive or a row
+that cannot be read is rejected with a reason, and the reading goes on.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from secondlook.errors import InputError
+from secondlook.readers.archive import Room, read_archive
 from secondlook.readers.checks import Checker, shown_id
 from secondlook.readers.delimited import read_delimited
 from secondlook.readers.jsonl import read_jsonl
-from secondlook.readers.kinds import content_problem
+from secondlook.readers.kinds import content_problem, suffix_problem
 from secondlook.readers.options import ReadOptions
 from secondlook.readers.parquet import read_parquet
 from secondlook.readers.plain import read_plain
 from secondlook.readers.rows import Problem, Row
+from secondlook.readers.sandbox import DOCUMENTS, Sandbox
 from secondlook.readers.xlsx import read_xlsx
 from secondlook.schema import Case, Reject
 
@@ -55,10 +57,15 @@ def read_cases(inputs: Sequence[Path], options: ReadOptions = _DEFAULTS) -> Iter
 
 def _read_all(inputs: Sequence[Path], options: ReadOptions) -> Iterator[Case | Reject]:
     checker = Checker(options.max_characters)
-    for path in inputs:
-        files = _walk(path) if path.is_dir() else [path]
-        for file in files:
-            yield from _read_file(file, options, checker, within_folder=file is not path)
+    sandbox = Sandbox()
+    try:
+        for path in inputs:
+            files = _walk(path) if path.is_dir() else [path]
+            for file in files:
+                for item in _items(file, options, sandbox, Room(), within_folder=file is not path):
+                    yield _checked(item, _name(file), checker)
+    finally:
+        sandbox.close()
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -86,31 +93,45 @@ def _entries(folder: Path) -> list[Path] | None:
         return None
 
 
-def _read_file(path: Path, options: ReadOptions, checker: Checker, within_folder: bool) -> Iterator[Case | Reject]:
-    name = _name(path)
+def _checked(item: Row | Problem, name: str, checker: Checker) -> Case | Reject:
+    place = f"{name}/{item.member}" if item.member else name
+    if item.sheet:
+        place += f"#{item.sheet}"
+    if isinstance(item, Row):
+        return checker.check(place, item)
+    return Reject(place, item.number, shown_id(item.case_id), item.reason, item.rest_unread)
+
+
+def _items(
+    path: Path, options: ReadOptions, sandbox: Sandbox, room: Room, within_folder: bool = False
+) -> Iterator[Row | Problem]:
+    """What a file holds; one Problem if that is nothing."""
     found = False
-    for item in _items(path, options, within_folder):
-        found = True
-        place = f"{name}#{item.sheet}" if item.sheet else name
-        if isinstance(item, Row):
-            yield checker.check(place, item)
-        else:
-            yield Reject(place, item.number, shown_id(item.case_id), item.reason, item.rest_unread)
-    if not found:
-        yield Reject(name, None, None, "there are no rows in it; remove it or export it again")
-
-
-def _items(path: Path, options: ReadOptions, within_folder: bool) -> Iterator[Row | Problem]:
     try:
-        problem = _file_problem(path, within_folder)
-        if problem:
-            yield Problem(None, problem)
-        else:
-            yield from _READERS[path.suffix.lower()](path, options)
+        for item in _content(path, options, sandbox, room, within_folder):
+            found = True
+            yield item
     except OSError as error:
+        found = True
         yield Problem(
             None, rest_unread=True, reason=f"it cannot be read to its end ({error.strerror}); check its permissions"
         )
+    if not found:
+        yield Problem(None, "there are no rows in it; remove it or export it again")
+
+
+def _content(
+    path: Path, options: ReadOptions, sandbox: Sandbox, room: Room, within_folder: bool
+) -> Iterator[Row | Problem]:
+    suffix = path.suffix.lower()
+    if problem := _file_problem(path, within_folder):
+        yield Problem(None, problem)
+    elif suffix == ".zip":
+        yield from read_archive(path, room, lambda member: _items(member, options, sandbox, room))
+    elif suffix in DOCUMENTS:
+        yield sandbox.read(path, options)
+    else:
+        yield from _READERS[suffix](path, options)
 
 
 def _file_problem(path: Path, within_folder: bool) -> str | None:
@@ -119,8 +140,8 @@ def _file_problem(path: Path, within_folder: bool) -> str | None:
         return "it is a symbolic link, which is not followed; name its target as an input"
     if path.is_dir():
         return "the folder is empty or may not be listed; check its path and its permissions"
-    if path.suffix.lower() not in _READERS:
-        return f"it is not a kind of file that is read here (reads: {', '.join(_READERS)})"
+    if problem := suffix_problem(path.suffix.lower()):
+        return problem
     if not path.is_file():
         return "it is not an ordinary file; copy its content into one"
     return content_problem(path)

@@ -119,7 +119,16 @@ def shown_id(case_id: str | None) -> str | None:
     text = _trim(case_id or "")
     if len(text) > _LONGEST_SHOWN_ID:
         text = text[: _LONGEST_SHOWN_ID - 1] + "…"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) or None
+    return printable(text) or None
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that moves a cursor, turns the writing or cannot be written out.
+
+    >>> printable("a\\x1b[2J")
+    'a\\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _trim(text: str) -> str:

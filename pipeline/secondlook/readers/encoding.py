@@ -8,6 +8,7 @@ writes a capital there. What no Western code page explains is left to charset-no
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,11 @@ def open_text(path: Path) -> TextIO:
     with path.open("rb") as file:
         encoding = detect(file)
     return path.open(encoding=encoding, errors=_MARK_UNDECODABLE, newline="")
+
+
+def decode(content: bytes) -> str:
+    """Bytes as text, as ``open_text`` would read them from a file."""
+    return content.decode(detect(io.BytesIO(content)), errors=_MARK_UNDECODABLE)
 
 
 def detect(file: BinaryIO) -> str:

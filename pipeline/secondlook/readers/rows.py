@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One input row as the file has it, not yet checked. ``sheet`` is set where a file has several."""
+    """One input row as the file has it, not yet checked.
+
+    ``sheet`` is set where a file has several, ``member`` where the file is an archive.
+    """
 
     number: int
     case_id: str | None
     narrative: str | None
     metadata: Mapping[str, str | None]
     sheet: str | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,4 @@ class Problem:
     case_id: str | None = None
     sheet: str | None = None
     rest_unread: bool = False
+    member: str | None = None

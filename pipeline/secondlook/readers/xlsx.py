@@ -18,12 +18,8 @@ from openpyxl import load_workbook
 from secondlook.readers.columns import find_columns
 from secondlook.readers.options import ReadOptions
 from secondlook.readers.rows import Problem, Row
+from secondlook.readers.unpacking import bomb
 from secondlook.readers.values import as_text
-
-MAX_UNPACKED_BYTES = 500_000_000
-MAX_RATIO = 200
-RATIO_COUNTS_FROM_BYTES = 50_000_000
-"""Small workbooks may compress very well; it is large ones that fill the memory."""
 
 MAX_ROWS = 1_048_576
 """Excel's own limit. A damaged row number beyond it would be padded with empty rows for hours."""
@@ -36,8 +32,8 @@ _Cells = tuple[str | None, ...]
 def read_xlsx(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
     """The rows of every worksheet, numbered as the sheet shows them. Empty rows are skipped."""
     with path.open("rb") as file:
-        if bomb := _bomb(file):
-            yield Problem(None, bomb)
+        if problem := _bomb(file):
+            yield Problem(None, problem)
             return
         sheets = _sheets(file)
         if not sheets:
@@ -47,15 +43,9 @@ def read_xlsx(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
 
 
 def _bomb(file: BinaryIO) -> str | None:
-    """Judged by the sizes declared: zipfile never unpacks more of a member than these."""
     with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-    unpacked = sum(member.file_size for member in members)
-    packed = sum(member.compress_size for member in members)
-    swollen = unpacked > RATIO_COUNTS_FROM_BYTES and unpacked > MAX_RATIO * packed
-    if unpacked <= MAX_UNPACKED_BYTES and not swollen:
-        return None
-    return f"the workbook unpacks to {unpacked:,} bytes, more than is safe to read; export its sheets as CSV"
+        problem = bomb(archive.infolist())
+    return f"the workbook {problem}; export its sheets as CSV" if problem else None
 
 
 def _sheets(file: BinaryIO) -> list[Any]:

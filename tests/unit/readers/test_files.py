@@ -19,12 +19,12 @@ def test_folders_are_walked_in_order_and_nothing_is_left_out(tmp_path: Path) -> 
     (root / "b").mkdir(parents=True)
     (root / "b" / "z.csv").write_text(TABLE.format("z"))
     (root / "a.csv").write_text(TABLE.format("a"))
-    (root / "c.docx").write_text("x")
+    (root / "c.pages").write_text("x")
     (root / "d.csv").symlink_to(root / "a.csv")
     (root / "e").symlink_to(root / "b")
     items = list(read_cases([root]))
     names = [item.file.removeprefix(f"{root.as_posix()}/") for item in items]
-    assert names == ["a.csv", "b/z.csv", "c.docx", "d.csv", "e"]
+    assert names == ["a.csv", "b/z.csv", "c.pages", "d.csv", "e"]
     assert [isinstance(item, Case) for item in items] == [True, True, False, False, False]
     reasons = [item.reason for item in items if isinstance(item, Reject)]
     assert "not a kind of file that is read here (reads: .csv" in reasons[0]

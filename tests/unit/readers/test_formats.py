@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
-from secondlook.readers import ReadOptions, read_cases, xlsx
+from secondlook.readers import ReadOptions, read_cases, unpacking
 from secondlook.schema import Case, Reject
 
 DEFAULTS = ReadOptions()
@@ -192,7 +192,7 @@ def test_a_row_number_beyond_excels_limit_ends_the_sheet(tmp_path: Path) -> None
 
 def test_a_zip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = workbook(tmp_path / "in.xlsx", S=[["case_id", "narrative"], ["a", "Text"]])
-    monkeypatch.setattr(xlsx, "MAX_UNPACKED_BYTES", 100)
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED_BYTES", 100)
     (reject,) = read(path)
     assert isinstance(reject, Reject)
     assert "unpacks to" in reject.reason
