@@ -1,15 +1,16 @@
 """Choices of the transformer, measured one by one against the configuration.
 
-    python experiments/encoder/choices.py configs/default.yaml [NAME ...]
+    python experiments/encoder/choices.py configs/default.yaml [--share 0.4] [NAME ...]
 
 Each choice is fitted on the train part without one fold, and measured on that fold and the development part; the
-test part is not touched. Prints a table and keeps what is done in ``runs/choices.json``: run it again and it goes on.
+test part is not touched. ``--share`` learns from that share of the groups only, which is cheaper and says less. Prints
+a table and keeps what is done in ``runs/choices.json``: run it again and it goes on.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
 from secondlook.fit import lesson
 from secondlook.prepare import Part, load_prepared
+from secondlook.workspace import fit_key
 
 HELD_FOLD = 0
 CHOICES: dict[str, dict[str, Any]] = {
@@ -50,25 +52,41 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 
 
-def main(path: Path, names: list[str]) -> None:
+def main() -> None:
     """Fit what is not done yet, and print the table."""
-    config = load_config(path, TrainConfig)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("names", nargs="*", default=list(CHOICES))
+    parser.add_argument("--share", type=float, default=1.0)
+    asked = parser.parse_args()
+    config = load_config(asked.config, TrainConfig)
     prepared = load_prepared(config.data)
     train, development = prepared.part("train"), prepared.part("development")
     held = train.folds == HELD_FOLD
+    training = train.select(~held & _drawn(train.groups, asked.share))
+    rest = f"{asked.share:g} of the groups, {fit_key(config, prepared)[:12]}"
     kept = Path("runs/choices.json")
     kept.parent.mkdir(exist_ok=True)
     done: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else {}
-    for name in names or CHOICES:
-        if name not in done:
+    for name in asked.names:
+        if f"{name} | {rest}" not in done:
             changed = TrainConfig.model_validate(_merge(config.model_dump(mode="json"), CHOICES[name]))
             parts = [train.select(held), development]
-            done[name] = _measure(changed, prepared.codebook.mode_ids, train.select(~held), parts)
+            done[f"{name} | {rest}"] = _measure(changed, prepared.codebook.mode_ids, training, parts)
             kept.write_text(json.dumps(done, indent=2) + "\n")
-    table = Table("choice", *next(iter(done.values())), title="Fitted without a fold; measured on it and development")
-    for name, values in done.items():
+    own = {name: done[f"{name} | {rest}"] for name in CHOICES if f"{name} | {rest}" in done}
+    title = f"Fitted on {len(training)} narratives; measured on a fold and development"
+    table = Table("choice", *next(iter(own.values())), title=title, title_justify="left")
+    for name, values in own.items():
         table.add_row(name, *(f"{value:.3f}" if value <= 1 else f"{value:.0f}" for value in values.values()))
     Console(width=120).print(table)
+
+
+def _drawn(groups: np.ndarray, share: float) -> np.ndarray:
+    """Which narratives are of a share of the groups, the same in every run."""
+    names = np.unique(groups)
+    chosen = np.random.default_rng(0).permutation(names)[: round(share * len(names))]
+    return np.isin(groups, chosen)
 
 
 def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts: list[Part]) -> dict[str, float]:
@@ -116,4 +134,4 @@ def _merge(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main()
