@@ -71,7 +71,7 @@ class Badge:
     width: int
     low: int
     reach: int
-    range: str
+    interval: str
     flagged: bool
 
 
@@ -309,9 +309,9 @@ def _metadata(case: Case) -> Iterator[tuple[str, str]]:
 
 def _badge(mark: ModeMark, mode: str, item: ScoredCase) -> Badge:
     score, (low, high) = item.scores[mode], item.intervals[mode]
-    width, start, end = (max(1, min(100, round(share * 100))) for share in (score, low, high))
-    text = f"{percent(low)} to {percent(high)}"
-    return Badge(mark, percent(score), width, start, max(1, end - start), text, item.flags[mode])
+    width, start = max(1, round(score * 100)), min(99, round(low * 100))
+    reach = max(1, round(high * 100) - start)
+    return Badge(mark, percent(score), width, start, reach, f"{percent(low)} to {percent(high)}", item.flags[mode])
 
 
 def _pieces(

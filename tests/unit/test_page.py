@@ -37,7 +37,8 @@ def _codebook(count: int = 2, title: str = "Mode") -> Codebook:
 def _case(text: str, *evidence: Evidence, flags: tuple[int, ...] = (0,), count: int = 2, **other: object) -> ScoredCase:
     scores = {f"m{i}": 0.9 - i / 100 for i in range(count)}
     case = Case(str(other.get("case_id", "c1")), text, {"Area": str(other.get("area", "North"))})
-    intervals = {mode: (score - 0.05, score + 0.05) for mode, score in scores.items()}
+    interval: tuple[float, float] = other.get("interval", (0.85, 0.95))  # type: ignore[assignment]
+    intervals = dict.fromkeys(scores, interval)
     return ScoredCase(case, 1, 0.5, scores, intervals, {f"m{i}": i in flags for i in range(count)}, evidence)
 
 
@@ -287,3 +288,13 @@ def test_inks_differ_in_every_kind_of_sight(
 def test_every_slot_has_its_own_line() -> None:
     lines = re.findall(r"--rule: ([^;]+);", CSS)
     assert len(lines) == len(set(lines)) == PALETTE
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.001), (0.3, 0.8), (0.996, 1.0)])
+def test_the_interval_lies_on_its_bar(low: float, high: float) -> None:
+    page = render_queue([_case("Told.", interval=(low, high))], _codebook(), FACTS)
+    found = re.findall(r'class="range" x="(\d+)" y="1.5" width="(\d+)"', page)
+    assert len(found) == 2
+    for start, width in ((int(x), int(w)) for x, w in found):
+        assert 0 <= start < start + width <= 100
+        assert abs(start - low * 100) <= 1.5
