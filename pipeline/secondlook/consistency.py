@@ -14,28 +14,37 @@ import pandas as pd
 from scipy.special import expit
 
 from secondlook.bundle import Bundle
-from secondlook.runs import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, RESTORE, Array, Problem, StoredCase, StoredRun
+from secondlook.runs import (
+    CASES,
+    EVIDENCE,
+    PASSAGES,
+    QUEUE,
+    REJECTS,
+    RESTORE,
+    TOLERANCE,
+    Array,
+    Mismatch,
+    StoredCase,
+    StoredRun,
+)
 from secondlook.schema import Span
 from secondlook.scorer import Outcome
 from secondlook.storage import MANIFEST
-
-TOLERANCE = 1e-9
-"""How far a number computed again may lie from the one that is stored: sums run in another order elsewhere."""
 
 ENCODED_TOLERANCE = 0.02
 """How far a passage encoded again may lie, as a probability: processors differ in how they multiply int8."""
 
 
-def check_counts(run: StoredRun) -> Iterator[Problem]:
+def check_counts(run: StoredRun) -> Iterator[Mismatch]:
     """The manifest's counts add up, and are those of the files."""
     counts = run.manifest.counts
     if counts.rows != counts.scored + counts.rejected:
         what = f"{counts.rows} rows are not {counts.scored} scored and {counts.rejected} rejected"
-        yield Problem(MANIFEST, what, RESTORE)
+        yield Mismatch(MANIFEST, what, RESTORE)
     for name in (QUEUE, CASES):
         if name in run.tables and len(run.tables[name]) != counts.scored:
             what = f"has {len(run.tables[name])} rows, and {MANIFEST} counts {counts.scored} scored"
-            yield Problem(name, what, RESTORE)
+            yield Mismatch(name, what, RESTORE)
     if run.rejects is not None:
         rows = sum(item.row is not None for item in run.rejects)
         for what, found, said in (
@@ -43,40 +52,40 @@ def check_counts(run: StoredRun) -> Iterator[Problem]:
             ("rejected files", len(run.rejects) - rows, counts.files_rejected),
         ):
             if found != said:
-                yield Problem(REJECTS, f"has {found} {what}, and {MANIFEST} counts {said}", RESTORE)
+                yield Mismatch(REJECTS, f"has {found} {what}, and {MANIFEST} counts {said}", RESTORE)
     for mode, said in counts.flagged.items():
         found = int(run.tables[QUEUE][f"flag_{mode}"].sum()) if QUEUE in run.tables else said
         if found != said:
-            yield Problem(QUEUE, f"has {found} flags of {mode}, and {MANIFEST} counts {said}", RESTORE)
+            yield Mismatch(QUEUE, f"has {found} flags of {mode}, and {MANIFEST} counts {said}", RESTORE)
 
 
-def check_ids(run: StoredRun) -> Iterator[Problem]:
+def check_ids(run: StoredRun) -> Iterator[Mismatch]:
     """The same cases in every table, and each of them once where a row is a case."""
     ids = {name: Counter(table["case_id"].tolist()) for name, table in run.tables.items()}
     for name in (QUEUE, CASES):
         for case_id, times in ids.get(name, Counter()).items():
             if times > 1:
-                yield Problem(name, f"has {times} rows of one case", RESTORE, case_id)
+                yield Mismatch(name, f"has {times} rows of one case", RESTORE, case_id)
     everywhere = dict.fromkeys(case_id for counted in ids.values() for case_id in counted)
     for name, counted in ids.items():
         for case_id in everywhere:
             if case_id not in counted:
                 others = ", ".join(other for other in ids if case_id in ids[other])
-                yield Problem(name, f"has no row of a case that {others} has", RESTORE, case_id)
+                yield Mismatch(name, f"has no row of a case that {others} has", RESTORE, case_id)
 
 
-def check_ranks(queue: pd.DataFrame | None) -> Iterator[Problem]:
+def check_ranks(queue: pd.DataFrame | None) -> Iterator[Mismatch]:
     """Ranks run from 1 by falling priority, ties by case id."""
     if queue is None:
         return
     rows = list(zip(queue["case_id"], queue["rank"], queue["priority"], strict=True))
     for place, (case_id, rank, _) in enumerate(rows, start=1):
         if rank != place:
-            yield Problem(QUEUE, f"has rank {rank} and stands in place {place}", RESTORE, case_id)
+            yield Mismatch(QUEUE, f"has rank {rank} and stands in place {place}", RESTORE, case_id)
     for (before, _, higher), (case_id, _, priority) in pairwise(rows):
         if not (-higher, before) < (-priority, case_id):
             what = f"stands behind case {before}, which has a lower priority or, at the same, a later id"
-            yield Problem(QUEUE, what, RESTORE, case_id)
+            yield Mismatch(QUEUE, what, RESTORE, case_id)
 
 
 def gaps(length: int, spans: Sequence[Span]) -> list[Span]:
@@ -89,7 +98,7 @@ def gaps(length: int, spans: Sequence[Span]) -> list[Span]:
     return [gap for gap in [*found, Span(position, length)] if gap.start < gap.end]
 
 
-def check_passages(stored: StoredCase) -> Iterator[Problem]:
+def check_passages(stored: StoredCase) -> Iterator[Mismatch]:
     """Every code point in exactly one passage, or white space between passages."""
     if stored.narrative is None or not stored.passages_known:
         return
@@ -98,26 +107,26 @@ def check_passages(stored: StoredCase) -> Iterator[Problem]:
         place = f"the passage from {start} to {end}"
         if not 0 <= start < end <= len(stored.narrative):
             what = f"{place} does not lie in the narrative of {len(stored.narrative)} characters"
-            yield Problem(PASSAGES, what, RESTORE, stored.case_id)
+            yield Mismatch(PASSAGES, what, RESTORE, stored.case_id)
         elif start < position:
             what = f"{place} begins before {position}, where the one before it ends: scored twice"
-            yield Problem(PASSAGES, what, RESTORE, stored.case_id)
+            yield Mismatch(PASSAGES, what, RESTORE, stored.case_id)
         position = max(position, end)
     for start, end in gaps(len(stored.narrative), stored.spans):
         if not stored.narrative[start:end].isspace():
             what = f"the text from {start} to {end} lies in no passage: never scored"
-            yield Problem(PASSAGES, what, RESTORE, stored.case_id)
+            yield Mismatch(PASSAGES, what, RESTORE, stored.case_id)
 
 
-def check_evidence_texts(stored: StoredCase) -> Iterator[Problem]:
+def check_evidence_texts(stored: StoredCase) -> Iterator[Mismatch]:
     """The texts of the evidence stand in the narrative where it says."""
     for mode, (start, end), text, _ in stored.evidence or []:
         if stored.narrative is not None and (start < 0 or stored.narrative[start:end] != text):
             what = f"the evidence of {mode} from {start} to {end} is not what the narrative in {CASES} has there"
-            yield Problem(EVIDENCE, what, RESTORE, stored.case_id)
+            yield Mismatch(EVIDENCE, what, RESTORE, stored.case_id)
 
 
-def check_scores(stored: StoredCase, outcome: Outcome, bundle: Bundle) -> Iterator[Problem]:
+def check_scores(stored: StoredCase, outcome: Outcome, bundle: Bundle) -> Iterator[Mismatch]:
     """Scores, intervals and priority are those that the passages give; flags are those of the scores."""
     if stored.row is None:
         return
@@ -128,17 +137,17 @@ def check_scores(stored: StoredCase, outcome: Outcome, bundle: Bundle) -> Iterat
     for name, value in expected.items():
         if not abs(stored.row[name] - value) <= TOLERANCE:
             what = f"{name} is {stored.row[name]:.6g}, and the log-odds in {PASSAGES} give {value:.6g}"
-            yield Problem(QUEUE, what, RESTORE, stored.case_id)
+            yield Mismatch(QUEUE, what, RESTORE, stored.case_id)
     for mode, settings in bundle.modes.items():
         reaches = stored.row[f"p_{mode}"] >= settings.operating_point.threshold
         if stored.row[f"flag_{mode}"] != reaches:
             what = (
                 f"flag_{mode} is {not reaches}, and p_{mode} {'reaches' if reaches else 'misses'} the operating point"
             )
-            yield Problem(QUEUE, what, RESTORE, stored.case_id)
+            yield Mismatch(QUEUE, what, RESTORE, stored.case_id)
 
 
-def check_evidence(stored: StoredCase, outcome: Outcome) -> Iterator[Problem]:
+def check_evidence(stored: StoredCase, outcome: Outcome) -> Iterator[Mismatch]:
     """The evidence is the passages that carry most of each score, with their shares, in order."""
     if stored.evidence is None:
         return
@@ -147,22 +156,22 @@ def check_evidence(stored: StoredCase, outcome: Outcome) -> Iterator[Problem]:
     for mode, span, _, share in stored.evidence:
         place = f"the evidence of {mode} from {span.start} to {span.end}"
         if (mode, span) not in expected:
-            yield Problem(EVIDENCE, f"{place} is none of the passages that carry the score", RESTORE, stored.case_id)
+            yield Mismatch(EVIDENCE, f"{place} is none of the passages that carry the score", RESTORE, stored.case_id)
         elif not abs(share - expected[mode, span]) <= TOLERANCE:
             what = f"{place} has the share {share:.6g}, and {PASSAGES} gives {expected[mode, span]:.6g}"
-            yield Problem(EVIDENCE, what, RESTORE, stored.case_id)
+            yield Mismatch(EVIDENCE, what, RESTORE, stored.case_id)
     for mode, span in (key for key in expected if key not in found):
         what = f"the passage from {span.start} to {span.end}, evidence of {mode}, is not listed"
-        yield Problem(EVIDENCE, what, RESTORE, stored.case_id)
+        yield Mismatch(EVIDENCE, what, RESTORE, stored.case_id)
     if set(found) == expected.keys() and found != list(expected):
-        yield Problem(EVIDENCE, "is not listed once each, by mode and falling share", RESTORE, stored.case_id)
+        yield Mismatch(EVIDENCE, "is not listed once each, by mode and falling share", RESTORE, stored.case_id)
 
 
-def check_encoding(stored: StoredCase, log_odds: Array) -> Iterator[Problem]:
+def check_encoding(stored: StoredCase, log_odds: Array) -> Iterator[Mismatch]:
     """The bundle gives the same log-odds again."""
     apart = np.abs(expit(log_odds) - expit(stored.log_odds)).max(axis=1)
     worst = int(apart.argmax())
     if not apart[worst] <= ENCODED_TOLERANCE:
         start, end = stored.spans[worst]
         what = f"encoded again, the passage from {start} to {end} differs by {apart[worst]:.3f} as a probability"
-        yield Problem(PASSAGES, what, "score the inputs again, and verify on the same kind of machine", stored.case_id)
+        yield Mismatch(PASSAGES, what, "score the inputs again, and verify on the same kind of machine", stored.case_id)

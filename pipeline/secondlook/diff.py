@@ -1,8 +1,8 @@
 """Diff: what moved between two runs, and why.
 
-Why is read off what the runs say of themselves: a case in one run only was rejected in the other or
-was not among its rows; where the narrative is another, the input changed; where the narrative is the
-same and the scores are not, the bundle, the configuration or a library did.
+Why is read off what the runs say of themselves: a case in one run only was rejected in the other, by
+itself or with its file, or was not among its rows; where the narrative is another, the input changed;
+where the narrative is the same and the scores are not, the bundle or a library did.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from secondlook.errors import RunError
-from secondlook.runs import CASES, QUEUE, StoredRun, read_run, rows_by_case, write_csv
-from secondlook.score import plain_cell
+from secondlook.readers.checks import shown_id
+from secondlook.runs import CASES, QUEUE, TOLERANCE, StoredRun, read_run, rows_by_case, write_csv
+from secondlook.spreadsheet import plain_cell
 
-TOLERANCE = 1e-9
-"""Scores closer than this are the same: sums run in another order on another machine."""
+_ON_WHAT_IS_READ = ("id_column", "narrative_column", "max_characters", "minimum_known_words")
+_ON_WHAT_IS_SHOWN = ("evidence_per_mode", "evidence_minimum_share", "page_cases", "page_narrative_characters")
+MOVES_NO_SCORE = frozenset(
+    ["inputs", "version: pyarrow", *(f"configuration: {name}" for name in _ON_WHAT_IS_READ + _ON_WHAT_IS_SHOWN)]
+)
+"""Settings that leave the scores and flags of a narrative as they are, whatever else they change."""
 
 Pair = tuple[float | None, float | None]
 
@@ -98,12 +103,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One run, by case."""
+    """One run, by case. What was rejected, and why, has its name as ``rejects.csv`` shows it.
+
+    ``rejected_names`` has whole files by their names without the ending: the ids that their cases would have had.
+    """
 
     run: StoredRun
     queue: Mapping[str, Mapping[str, Any]]
     narratives: Mapping[str, str]
+    files: Mapping[str, str]
     rejected: Mapping[str, str]
+    rejected_files: Mapping[str, str]
+    rejected_names: Mapping[str, str]
 
 
 def diff(a: Path, b: Path) -> Difference:
@@ -129,7 +140,7 @@ def write_difference(path: Path, difference: Difference) -> None:
     """Write a difference as CSV, a row for a case.
 
     Raises:
-        RunError: the file is part of a run, or cannot be written.
+        RunError: the file would lie in a run, or cannot be written.
     """
     modes = [item.mode for item in difference.flags]
     columns = ["case_id", "change", "why", "rank_a", "rank_b", "places_up", "priority_a", "priority_b"]
@@ -152,11 +163,15 @@ def _side(run: StoredRun) -> _Side:
         if run.tables[name]["case_id"].duplicated().any():
             raise RunError(f"{run.folder / name}: has several rows of one case; 'secondlook verify' names them")
     cases = run.tables[CASES]
+    rejected_files = {item.file: item.reason for item in run.rejects or [] if item.row is None}
     return _Side(
         run=run,
         queue=rows_by_case(run.tables[QUEUE]),
         narratives=dict(zip(cases["case_id"], cases["narrative"], strict=True)),
+        files=dict(zip(cases["case_id"], cases["file"], strict=True)),
         rejected={item.case_id: item.reason for item in run.rejects or [] if item.case_id},
+        rejected_files=rejected_files,
+        rejected_names={PurePosixPath(file).stem: reason for file, reason in rejected_files.items()},
     )
 
 
@@ -188,7 +203,7 @@ def _inputs(inputs: Mapping[str, str]) -> str:
 
 def _why(settings: Sequence[Setting]) -> str:
     """Why the same narrative may have other scores."""
-    causes = [f"other {setting.name}" for setting in settings if setting.name != "inputs"]
+    causes = [f"other {setting.name}" for setting in settings if setting.name not in MOVES_NO_SCORE]
     return "; ".join(causes) or "not explained by the manifests: run 'secondlook verify' on both"
 
 
@@ -216,9 +231,9 @@ def _value(row: Mapping[str, Any] | None, column: str) -> float | None:
 def _change(case_id: str, one: _Side, other: _Side, why: str) -> tuple[Change, str]:
     """What happened to a case, and why."""
     if case_id not in other.queue:
-        return Change.ONLY_IN_A, _absence(case_id, other, "B")
+        return Change.ONLY_IN_A, _absence(case_id, one, other, "B")
     if case_id not in one.queue:
-        return Change.ONLY_IN_B, _absence(case_id, one, "A")
+        return Change.ONLY_IN_B, _absence(case_id, other, one, "A")
     if one.narratives.get(case_id) != other.narratives.get(case_id):
         return Change.NARRATIVE, "other input: the narrative changed"
     if not _same_scores(one, other, case_id):
@@ -226,9 +241,22 @@ def _change(case_id: str, one: _Side, other: _Side, why: str) -> tuple[Change, s
     return Change.NONE, ""
 
 
-def _absence(case_id: str, side: _Side, name: str) -> str:
-    reason = side.rejected.get(plain_cell(case_id))
-    return f"rejected in {name}: {reason}" if reason else f"not among the rows of {name}"
+def _absence(case_id: str, there: _Side, absent: _Side, name: str) -> str:
+    """Why a case is not in a run: it was rejected, by itself or with its file, or nobody gave it."""
+    file = there.files.get(case_id, "")
+    if reason := absent.rejected.get(plain_cell(shown_id(case_id) or "")):
+        return f"rejected in {name}: {reason}"
+    if reason := next(filter(None, map(absent.rejected_files.get, _places(file))), None):
+        return f"its file was rejected in {name}: {reason}"
+    if PurePosixPath(file).stem == case_id and (reason := absent.rejected_names.get(case_id)):
+        return f"a file of its name was rejected in {name}: {reason}"
+    return f"not among the rows of {name}"
+
+
+def _places(file: str) -> Iterator[str]:
+    """A file, and the workbook, archives and folders that it lies in, as ``rejects.csv`` names them."""
+    ends = [len(file), *(end for end in reversed(range(len(file))) if file[end] in "/#")]
+    return (plain_cell(file[:end]) for end in ends if end)
 
 
 def _same_scores(one: _Side, other: _Side, case_id: str) -> bool:

@@ -1,13 +1,12 @@
 """A run folder, read back: whatever happened to its files, every problem gets a name.
 
 Only a folder that is no run at all raises. A file that is missing, damaged or changed is a
-:class:`Problem`, and what the other files hold can still be looked at.
+:class:`Mismatch`, and what the other files hold can still be looked at.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +23,15 @@ from pydantic import Field
 from secondlook.config import Strict, parse
 from secondlook.errors import RunError
 from secondlook.schema import Span
-from secondlook.score import FORMAT, KIND, NAMES, plain_cell
+from secondlook.score import FORMAT, KIND, NAMES
+from secondlook.spreadsheet import csv_bytes
 from secondlook.storage import MANIFEST, file_digest, holds, write_whole
 
 QUEUE, EVIDENCE, PASSAGES, CASES = (f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases"))
 REJECTS = "rejects.csv"
 RESTORE = "restore the folder from a copy, or score the inputs again"
+TOLERANCE = 1e-9
+"""How far the same number may lie apart when it is computed elsewhere: sums run in another order there."""
 
 Array = NDArray[np.float64]
 _Count = Annotated[int, Field(ge=0)]
@@ -74,7 +76,7 @@ class RunManifest(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Mismatch:
     """Something that does not fit: the file, the case if it is one case's, what, and what to do about it."""
 
     file: str
@@ -89,8 +91,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class StoredReject:
-    """A line of ``rejects.csv``; ``row`` is None where a whole file was rejected."""
+    """A line of ``rejects.csv``; ``row`` is None and ``case_id`` empty where a whole file was rejected."""
 
+    file: str
     row: int | None
     case_id: str
     reason: str
@@ -104,7 +107,7 @@ class StoredRun:
     manifest: RunManifest
     tables: Mapping[str, pd.DataFrame]
     rejects: Sequence[StoredReject] | None
-    problems: tuple[Problem, ...]
+    problems: tuple[Mismatch, ...]
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -138,7 +141,7 @@ def read_run(folder: Path) -> StoredRun:
     manifest = _read_manifest(folder)
     checked = {name: _check_file(folder / name, manifest.files.get(name)) for name in sorted(NAMES - {MANIFEST})}
     problems = [
-        Problem(MANIFEST, f"gives a digest of '{name}', which is no part of a run", RESTORE)
+        Mismatch(MANIFEST, f"gives a digest of '{name}', which is no part of a run", RESTORE)
         for name in sorted(manifest.files.keys() - checked.keys())
     ]
     problems += [problem for problem in checked.values() if problem]
@@ -150,7 +153,7 @@ def read_run(folder: Path) -> StoredRun:
         elif found:
             problems.append(found)
     rejects = _read_rejects(folder / REJECTS)
-    if isinstance(rejects, Problem):
+    if isinstance(rejects, Mismatch):
         problems.append(rejects)
     return StoredRun(folder, manifest, tables, rejects if isinstance(rejects, list) else None, tuple(problems))
 
@@ -187,17 +190,17 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object
     """Write a table that any spreadsheet opens; what is not known is an empty cell.
 
     Raises:
-        RunError: the file is part of a run, or cannot be written.
+        RunError: the file would lie in a run, which scoring then takes for something else and refuses to replace, or
+            cannot be written.
     """
-    if path.name in NAMES and holds(path.parent, KIND):
-        raise RunError(f"{path}: is part of a run; give --out another name")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    parent = path.parent.resolve()
+    if run := next((folder for folder in (parent, *parent.parents) if holds(folder, KIND)), None):
+        raise RunError(
+            f"{path}: lies in the run {run}, which holds nothing but its own files; give --out another place"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.getvalue().encode("utf-8", "backslashreplace"))
+        write_whole(path, csv_bytes(columns, rows))
     except OSError as cause:
         raise RunError(f"{path}: cannot be written ({cause.strerror}); give --out another place") from None
 
@@ -219,12 +222,6 @@ def _evidence(rows: pd.DataFrame | None) -> list[tuple[str, Span, str, float]]:
     return list(zip(rows["mode"], _spans(rows), rows["text"], rows["share"].astype(float), strict=True))
 
 
-def _csv_cell(value: object) -> object:
-    if isinstance(value, str):
-        return plain_cell(value)
-    return int(value) if isinstance(value, bool) else value
-
-
 def _read_manifest(folder: Path) -> RunManifest:
     path = folder / MANIFEST
     try:
@@ -242,18 +239,18 @@ def _read_manifest(folder: Path) -> RunManifest:
     return parse(path, data, RunManifest, RunError)
 
 
-def _check_file(path: Path, digest: str | None) -> Problem | None:
+def _check_file(path: Path, digest: str | None) -> Mismatch | None:
     """Whether a file is there, and is what the manifest says."""
     try:
         found = file_digest(path)
     except FileNotFoundError:
-        return Problem(path.name, "is missing", RESTORE)
+        return Mismatch(path.name, "is missing", RESTORE)
     except OSError as cause:
-        return Problem(path.name, f"cannot be read ({cause.strerror})", "allow it to be read, or restore it")
+        return Mismatch(path.name, f"cannot be read ({cause.strerror})", "allow it to be read, or restore it")
     if digest is None:
-        return Problem(MANIFEST, f"gives no digest of {path.name}", RESTORE)
+        return Mismatch(MANIFEST, f"gives no digest of {path.name}", RESTORE)
     if found != digest:
-        return Problem(path.name, "was changed since the run was written: its SHA-256 is another", RESTORE)
+        return Mismatch(path.name, "was changed since the run was written: its SHA-256 is another", RESTORE)
     return None
 
 
@@ -271,7 +268,7 @@ def _columns(modes: Sequence[str]) -> dict[str, _Columns]:
     }
 
 
-def _read_table(path: Path, columns: _Columns) -> pd.DataFrame | Problem | None:
+def _read_table(path: Path, columns: _Columns) -> pd.DataFrame | Mismatch | None:
     """The columns of a table; None if there is no such file, which is named already."""
     if not path.is_file():
         return None
@@ -279,15 +276,15 @@ def _read_table(path: Path, columns: _Columns) -> pd.DataFrame | Problem | None:
         with pq.ParquetFile(path) as file:
             table = file.read()
         table.validate(full=True)
-        if mismatch := next(_mismatches(table, columns), None):
-            return Problem(path.name, mismatch, RESTORE)
+        if fault := next(_faults(table, columns), None):
+            return Mismatch(path.name, fault, RESTORE)
         frame: pd.DataFrame = table.select(list(columns)).to_pandas()
     except Exception as cause:  # damaged bytes fail in many ways; the message could quote a narrative
-        return Problem(path.name, f"is damaged and cannot be read as Parquet ({type(cause).__name__})", RESTORE)
+        return Mismatch(path.name, f"is damaged and cannot be read as Parquet ({type(cause).__name__})", RESTORE)
     return frame
 
 
-def _mismatches(table: pa.Table, columns: _Columns) -> Iterator[str]:
+def _faults(table: pa.Table, columns: _Columns) -> Iterator[str]:
     for name, kind in columns.items():
         places = table.schema.get_all_field_indices(name)
         if len(places) != 1:
@@ -298,7 +295,7 @@ def _mismatches(table: pa.Table, columns: _Columns) -> Iterator[str]:
             yield f"column '{name}' has {empty} empty cells"
 
 
-def _read_rejects(path: Path) -> list[StoredReject] | Problem | None:
+def _read_rejects(path: Path) -> list[StoredReject] | Mismatch | None:
     """The lines of ``rejects.csv``; None if there is no such file, which is named already."""
     if not path.is_file():
         return None
@@ -306,8 +303,10 @@ def _read_rejects(path: Path) -> list[StoredReject] | Problem | None:
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.DictReader(file, strict=True)
             return [
-                StoredReject(int(line["row"]) if line["row"] else None, line["case_id"], line["reason"])
+                StoredReject(
+                    line["file"] or "", int(line["row"]) if line["row"] else None, line["case_id"], line["reason"]
+                )
                 for line in lines
             ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as cause:
-        return Problem(path.name, f"is damaged and cannot be read ({type(cause).__name__})", RESTORE)
+        return Mismatch(path.name, f"is damaged and cannot be read ({type(cause).__name__})", RESTORE)

@@ -20,7 +20,6 @@ the same bytes.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,8 +37,10 @@ from secondlook.config import ScoreConfig
 from secondlook.errors import RunError
 from secondlook.page import PageFacts, render_queue
 from secondlook.readers import ReadOptions, read_cases
+from secondlook.readers.checks import shown_id
 from secondlook.schema import Case, Reject, ScoredCase
 from secondlook.scorer import Outcome, Scorer
+from secondlook.spreadsheet import csv_bytes
 from secondlook.storage import MANIFEST, check_replaceable, file_digest, whole_folder
 
 KIND = "secondlook-run"
@@ -50,6 +51,7 @@ NAMES = frozenset(f"{name}.parquet" for name in ("queue", "evidence", "passages"
     MANIFEST,
 }
 BATCH = 256
+_VERSIONED = ("secondlook", "numpy", "scipy", "scikit-learn", "nupunkt", "tokenizers", "onnxruntime", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _score_all(
             if isinstance(item, Reject):
                 rejects.append(item)
             elif reason:
-                rejects.append(Reject(item.file, item.row, item.case_id, reason))
+                rejects.append(Reject(item.file, item.row, shown_id(item.case_id), reason))
             else:
                 cases.append(item)
         scored += zip(cases, scorer.score([case.narrative for case in cases]), strict=True)
@@ -227,18 +229,8 @@ def _cases_table(scored: Sequence[tuple[Case, Outcome]]) -> pa.Table:
 
 
 def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "row", "case_id", "reason"])
-        for item in rejects:
-            row = "" if item.row is None else item.row
-            writer.writerow([plain_cell(item.file), row, plain_cell(item.case_id or ""), plain_cell(item.reason)])
-
-
-def plain_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    clean = text.encode("utf-8", "backslashreplace").decode()
-    return f"'{clean}" if clean.startswith(("=", "+", "-", "@", "\t", "\r")) else clean
+    rows = [(item.file, item.row, item.case_id, item.reason) for item in rejects]
+    path.write_bytes(csv_bytes(["file", "row", "case_id", "reason"], rows))
 
 
 def _manifest(
@@ -270,9 +262,7 @@ def _manifest(
             "digest": hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest(),
             "values": choices,
         },
-        "versions": {
-            name: version(name) for name in ("secondlook", "numpy", "scipy", "scikit-learn", "nupunkt", "pyarrow")
-        },
+        "versions": {name: version(name) for name in _VERSIONED},
     }
 
 

@@ -44,7 +44,7 @@ from secondlook.runs import (
     QUEUE,
     RESTORE,
     Array,
-    Problem,
+    Mismatch,
     StoredCase,
     StoredRun,
     read_run,
@@ -110,7 +110,7 @@ class Verification:
     """What was found. ``recomputed`` says whether the right bundle was there to compute scores with."""
 
     run: StoredRun
-    problems: Sequence[Problem]
+    problems: Sequence[Mismatch]
     coverage: Coverage
     effects: Sequence[WithoutEvidence]
     recomputed: bool
@@ -118,7 +118,7 @@ class Verification:
 
 def verify(
     folder: Path,
-    bundle_folder: Path,
+    bundle_folder: Path | SecondLookError,
     *,
     reencode: bool = False,
     case_id: str | None = None,
@@ -128,7 +128,8 @@ def verify(
 
     Args:
         folder: the run.
-        bundle_folder: the bundle that it was scored with; another one is a problem, and nothing is scored with it.
+        bundle_folder: the bundle that it was scored with, or why none was found. Another one is a problem, as none is:
+            nothing is scored then, and all else is checked.
         reencode: encode every narrative again, and once for each mode without its evidence.
         case_id: say what becomes of this case only; the checks are of all, but only this one is encoded again.
 
@@ -139,7 +140,7 @@ def verify(
     _check_case_is_there(run, case_id)
     config, problems = _config(run)
     bundle = _bundle(run, bundle_folder)
-    if isinstance(bundle, Problem):
+    if isinstance(bundle, Mismatch):
         problems.append(bundle)
     scorer = Scorer(bundle, config) if isinstance(bundle, Bundle) else None
     problems += [*check_counts(run), *check_ids(run), *check_ranks(run.tables.get(QUEUE))]
@@ -156,7 +157,7 @@ def write_effects(path: Path, effects: Sequence[WithoutEvidence]) -> None:
     """Write what the scores would be without their evidence as CSV, a row for a case and mode.
 
     Raises:
-        RunError: the file is part of a run, or cannot be written.
+        RunError: the file would lie in a run, or cannot be written.
     """
     columns = ["case_id", "rank", "mode", "score", "flag", "operating_point", "evidence", "share"]
     rows = [
@@ -176,13 +177,13 @@ class _Judge:
         self._reencode = reencode
         self._only = case_id
 
-    def look_at(self, stored: StoredCase) -> list[Problem]:
+    def look_at(self, stored: StoredCase) -> list[Mismatch]:
         """The problems of a case."""
         asked_for = self._only in (None, stored.case_id)
         problems = [*check_passages(stored), *check_evidence_texts(stored)]
         self._cover(stored)
         if not np.isfinite(stored.log_odds).all():
-            return [*problems, Problem(PASSAGES, "has log-odds that are no numbers", RESTORE, stored.case_id)]
+            return [*problems, Mismatch(PASSAGES, "has log-odds that are no numbers", RESTORE, stored.case_id)]
         if self._scorer is None or not stored.spans:
             return problems
         with np.errstate(all="ignore"):  # log-odds that somebody made up may be of any size
@@ -245,34 +246,36 @@ def _check_case_is_there(run: StoredRun, case_id: str | None) -> None:
         raise RunError(f"{run.folder}: has no case '{case_id}'{did_you_mean(case_id, known)}; {QUEUE} lists them")
 
 
-def _config(run: StoredRun) -> tuple[ScoreConfig, list[Problem]]:
+def _config(run: StoredRun) -> tuple[ScoreConfig, list[Mismatch]]:
     """The choices that the run was made with, or the defaults where they cannot be known."""
     stored = run.manifest.config
     problems = []
     if hashlib.sha256(json.dumps(stored.values, sort_keys=True).encode()).hexdigest() != stored.digest:
-        problems.append(Problem(MANIFEST, "its configuration is not the one of its digest", RESTORE))
+        problems.append(Mismatch(MANIFEST, "its configuration is not the one of its digest", RESTORE))
     values = {name: stored.values[name] for name in ScoreConfig.model_fields if name in stored.values}
     try:
         return ScoreConfig.model_validate(values), problems
     except ValueError:
-        problems.append(Problem(MANIFEST, "its configuration has values that do not fit", RESTORE))
+        problems.append(Mismatch(MANIFEST, "its configuration has values that do not fit", RESTORE))
         return ScoreConfig(), problems
 
 
-def _bundle(run: StoredRun, folder: Path) -> Bundle | Problem:
+def _bundle(run: StoredRun, folder: Path | SecondLookError) -> Bundle | Mismatch:
     """The bundle of the run, or why the one that is given is not it."""
     wanted = run.manifest.bundle
     remedy = f"give --bundle the folder of '{wanted.name}' with the digest {wanted.digest}"
     try:
+        if isinstance(folder, SecondLookError):
+            raise folder
         bundle = load_bundle(folder)
     except SecondLookError as cause:
-        return Problem(MANIFEST, f"no score was computed again, the bundle cannot be loaded ({cause})", remedy)
+        return Mismatch(MANIFEST, f"no score was computed again, the bundle cannot be loaded ({cause})", remedy)
     if bundle.digest != wanted.digest:
         what = f"no score was computed again, {folder} is another bundle ('{bundle.provenance.name}', {bundle.digest})"
-        return Problem(MANIFEST, what, remedy)
+        return Mismatch(MANIFEST, what, remedy)
     if bundle.codebook.mode_ids != run.modes:
         what = f"counts flags of {', '.join(run.modes)}, and its bundle knows {', '.join(bundle.codebook.mode_ids)}"
-        return Problem(MANIFEST, what, RESTORE)
+        return Mismatch(MANIFEST, what, RESTORE)
     return bundle
 
 

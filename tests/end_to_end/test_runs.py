@@ -87,6 +87,16 @@ def test_the_bundle_that_is_needed_is_named(scored: tuple[Path, Path], tiny_bund
     assert _secondlook("verify", tmp_path, "--bundle", tiny_bundle).returncode == 1
 
 
+def test_a_bundle_that_is_not_found_is_one_problem_among_others(scored: tuple[Path, Path], tmp_path: Path) -> None:
+    run = shutil.copytree(scored[0], tmp_path / "run")
+    (run / "evidence.parquet").unlink()
+    done = _secondlook("verify", run, "--bundle", "models:/nobody@champion")
+    assert done.returncode == 1
+    assert "evidence.parquet: is missing" in done.stdout
+    assert "no score was computed again, the bundle cannot be loaded" in done.stdout
+    assert "2 problems; the run is not verified" in done.stderr
+
+
 def test_two_runs_are_compared(scored: tuple[Path, Path], tmp_path: Path) -> None:
     done = _secondlook("diff", *scored, "--out", tmp_path / "diff.csv")
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from secondlook.bundle import Bundle, load_bundle
 from secondlook.config import PoolingConfig, ScoreConfig
-from secondlook.diff import CaseDifference, Change, Difference, diff, write_difference
+from secondlook.diff import MOVES_NO_SCORE, CaseDifference, Change, Difference, diff, write_difference
 from secondlook.errors import RunError
 from secondlook.readers import ReadOptions
 from secondlook.score import score
@@ -84,6 +85,54 @@ def test_cases_that_came_went_and_changed(before: Path, bundle: Bundle, tmp_path
     assert found.count(Change.ONLY_IN_A) == 2
 
 
+def test_a_rejected_case_is_found_by_its_id_as_it_is_shown(bundle: Bundle, tmp_path: Path) -> None:
+    ids = ["x" * 200, "=A\u202e1", "+" + "y" * 200, "A2"]
+    polish = "Nikt do niej nie pojechał, a wszystko mu powiedziano jeszcze tego wieczoru."
+    before = _run(tmp_path / "a", dict.fromkeys(ids, PLAIN), bundle)
+    found = diff(before, _run(tmp_path / "b", {ids[0]: " ", ids[1]: " ", ids[2]: polish, "A2": PLAIN}, bundle))
+    for case_id in ids[:3]:
+        assert _case(found, case_id).why.startswith("rejected in B: ")
+
+
+def _files(folder: Path, contents: Mapping[str, str | None], inputs: list[str], bundle: Bundle, name: str) -> Path:
+    """A run of texts; None is a file that is rejected whole."""
+    for path, text in contents.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"%PDF-1.4 broken" if text is None else text.encode())
+    score([folder / path for path in inputs], folder / name, bundle, ScoreConfig(), ReadOptions())
+    return folder / name
+
+
+def test_a_case_whose_file_was_rejected_whole(bundle: Bundle, tmp_path: Path) -> None:
+    contents = {f"in/{name}.txt": PLAIN for name in ("17", "18", "19")}
+    before = _files(tmp_path, contents, ["in"], bundle, "before")
+    (tmp_path / "in/19.txt").unlink()
+    after = _files(tmp_path, {"in/17.txt": None, "elsewhere/18.pdf": None}, ["in/17.txt", "elsewhere"], bundle, "after")
+    found = diff(before, after)
+    reasons = {item["file"]: item["reason"] for item in _rejects(after)}
+    assert len(reasons) == 2
+    assert _case(found, "17").why == f"its file was rejected in B: {reasons[str(tmp_path / 'in/17.txt')]}"
+    assert _case(found, "18").why.startswith("a file of its name was rejected in B: ")
+    assert _case(found, "19").why == "not among the rows of B"
+    assert _case(diff(after, before), "17").why.startswith("its file was rejected in A: ")
+
+
+def test_a_case_whose_archive_was_rejected(bundle: Bundle, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("week/17.txt", PLAIN)
+        archive.writestr("week/table.csv", f"case_id,narrative\nA1,{PLAIN}\n")
+    before = _files(tmp_path, {}, ["in.zip"], bundle, "before")
+    (tmp_path / "in.zip").write_bytes(b"PK")
+    found = diff(before, _files(tmp_path, {"A1.txt": TOLD, "b.txt": PLAIN}, ["in.zip", "b.txt"], bundle, "after"))
+    for case_id in ("17", "A1"):
+        assert _case(found, case_id).why.startswith("its file was rejected in B: ")
+
+
+def _rejects(run: Path) -> list[dict[str, str]]:
+    with (run / "rejects.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_the_largest_moves_come_first(before: Path, bundle: Bundle, tmp_path: Path) -> None:
     found = diff(before, _run(tmp_path / "b", ONE | {"A1": f"{TOLD} {WENT}"}, bundle))
     moves = found.largest_moves(10)
@@ -102,7 +151,29 @@ def test_another_bundle_explains_other_scores(before: Path, bundle: Bundle, tmp_
     # Of a single passage, every pooling makes the same.
     assert changes == dict.fromkeys(["A1", "A2", "A3"], Change.SCORES) | {"A4": Change.NONE}
     assert _names(found) == ["bundle", "configuration: evidence_per_mode", "inputs"]
-    assert _case(found, "A2").why == "other bundle; other configuration: evidence_per_mode"
+    # How much evidence is listed moves no score.
+    assert _case(found, "A2").why == "other bundle"
+
+
+def test_only_what_can_move_a_score_explains_one(before: Path, bundle: Bundle, tmp_path: Path) -> None:
+    after = _run(tmp_path / "b", ONE, replace(bundle, pooling=PoolingConfig(kind="noisy_or")))
+    manifest = json.loads((after / MANIFEST).read_text())
+    manifest["bundle"] = json.loads((before / MANIFEST).read_text())["bundle"]
+    manifest["config"]["values"] = dict.fromkeys(manifest["config"]["values"], 7)
+    manifest["versions"] |= {"pyarrow": "0"}
+    (after / MANIFEST).write_text(json.dumps(manifest))
+    assert "not explained by the manifests" in _case(diff(before, after), "A2").why
+    manifest["versions"] |= {"onnxruntime": "0", "tokenizers": "0"}
+    (after / MANIFEST).write_text(json.dumps(manifest))
+    found = diff(before, after)
+    assert _case(found, "A2").why == "other version: tokenizers; other version: onnxruntime"
+    assert "version: pyarrow" in _names(found)
+
+
+def test_every_choice_of_the_scorer_is_known_to_move_no_score(before: Path) -> None:
+    """Whoever adds one says in diff.py which it is."""
+    choices = json.loads((before / MANIFEST).read_text())["config"]["values"]
+    assert {f"configuration: {name}" for name in choices} <= MOVES_NO_SCORE
 
 
 def test_another_configuration_with_the_same_scores(before: Path, bundle: Bundle, tmp_path: Path) -> None:
@@ -143,8 +214,10 @@ def test_the_table_has_a_row_for_every_case(before: Path, bundle: Bundle, tmp_pa
         rows = list(csv.DictReader(file))
     assert sorted(row["case_id"] for row in rows) == ["'=A9", "A1", "A2", "A3", "A4"]
     assert {row["change"] for row in rows} == {"only in A", "only in B", "same scores"}
-    with pytest.raises(RunError, match="is part of a run"):
-        write_difference(before / "rejects.csv", found)
+    for name in ("rejects.csv", "mine.csv", "new/folder/mine.csv"):
+        with pytest.raises(RunError, match="lies in the run"):
+            write_difference(before / name, found)
+    write_difference(before / ".." / "beside.csv", found)
 
 
 def test_scores_that_nothing_explains_send_to_verify(before: Path, bundle: Bundle, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from secondlook.config import ScoreConfig
 from secondlook.errors import InputError, RunError
 from secondlook.evidence import pool
 from secondlook.readers import ReadOptions
+from secondlook.schema import Reject
 from secondlook.score import Run, score
 from secondlook.storage import file_digest
 
@@ -121,7 +122,7 @@ def test_the_manifest_holds_the_digests(intake: Path, bundle: Bundle, tmp_path: 
     assert manifest["inputs"] == {intake.as_posix(): file_digest(intake)}
     assert manifest["bundle"]["digest"] == bundle.digest
     assert all(file_digest(tmp_path / "out" / name) == digest for name, digest in manifest["files"].items())
-    assert "secondlook" in manifest["versions"]
+    assert {"secondlook", "nupunkt", "tokenizers", "onnxruntime"} <= manifest["versions"].keys()
 
 
 def test_formulas_are_neutralised_in_the_rejects(bundle: Bundle, tmp_path: Path) -> None:
@@ -129,6 +130,22 @@ def test_formulas_are_neutralised_in_the_rejects(bundle: Bundle, tmp_path: Path)
     _score([intake], tmp_path / "out", bundle)
     with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
         assert not any(cell.startswith(("=", "+", "-", "@")) for row in csv.reader(file) for cell in row)
+
+
+def test_a_line_break_does_not_break_a_reject(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rejects = [Reject("odd\rname.xyz", None, None, "why\r\nso"), Reject("b.csv", 2, "A\r1", "no")]
+    monkeypatch.setattr("secondlook.score.read_cases", lambda *_: rejects)
+    _score([], tmp_path / "out", bundle)
+    with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, strict=True))
+    assert rows[1:] == [["odd\rname.xyz", "", "", "why\r\nso"], ["b.csv", "2", "A\r1", "no"]]
+
+
+def test_a_long_id_is_cut_in_every_reject(bundle: Bundle, tmp_path: Path) -> None:
+    polish = "Nikt do niej nie pojechał, a wszystko mu powiedziano jeszcze tego wieczoru."
+    rows = [["case_id", "narrative"], ["x" * 200, polish], ["y" * 200, " "]]
+    run = _score([_csv(tmp_path / "in.csv", rows)], tmp_path / "out", bundle)
+    assert sorted(item.case_id or "" for item in run.rejects) == ["x" * 79 + "…", "y" * 79 + "…"]
 
 
 def test_a_run_of_other_inputs_is_not_replaced_by_accident(intake: Path, bundle: Bundle, tmp_path: Path) -> None:

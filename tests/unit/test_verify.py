@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from secondlook.bundle import Bundle, load_bundle, save_bundle
 from secondlook.config import PoolingConfig, ScoreConfig, TrainConfig
-from secondlook.errors import RunError
+from secondlook.errors import BundleError, RunError
 from secondlook.evidence import pool
 from secondlook.readers import ReadOptions
 from secondlook.runs import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS
@@ -181,8 +181,11 @@ def test_the_effects_are_written_as_csv(run: Path, tiny_bundle: Path, tmp_path: 
     assert row["case_id"] == "'=cmd"
     assert float(row["score"]) == found.effects[0].score
     assert row["score_with_evidence_cut_out"] == ""
-    with pytest.raises(RunError, match="is part of a run"):
-        write_effects(run / "rejects.csv", found.effects)
+    (tmp_path / "link").symlink_to(run)
+    for place in (run / "rejects.csv", run / "effects.csv", run / "new/effects.csv", tmp_path / "link/effects.csv"):
+        with pytest.raises(RunError, match="lies in the run"):
+            write_effects(place, found.effects)
+    assert {path.name for path in run.iterdir()} == {*FILES, MANIFEST}
     with pytest.raises(RunError, match="cannot be written"):
         write_effects(tmp_path, found.effects)
 
@@ -480,6 +483,18 @@ def test_a_bundle_that_is_damaged_or_missing_is_said(run: Path, tiny_bundle: Pat
     damaged = shutil.copytree(tiny_bundle, tmp_path / "damaged")
     (damaged / "codebook.yaml").write_text("modes: [")
     assert "the bundle cannot be loaded" in _said(verify(run, damaged))
+
+
+def test_without_a_bundle_all_else_is_checked(run: Path) -> None:
+    assert _said(verify(run, BundleError("there is none"), reencode=True)).count("\n") == 0
+    (run / EVIDENCE).unlink()
+    _change(run, CASES, _without(0))
+    found = verify(run, BundleError("there is none"))
+    said = _said(found)
+    assert "the bundle cannot be loaded (there is none); give --bundle the folder of 'tiny'" in said
+    assert f"{EVIDENCE}: is missing" in said
+    assert f"{CASES}: has 4 rows, and manifest.json counts 5 scored" in said
+    assert not found.recomputed
 
 
 @given(text=st.text(alphabet="ab .\n\t\u2028\u200bA!?", max_size=80), data=st.data())

@@ -12,7 +12,8 @@ import typer
 from secondlook.cli.common import BundlePlace, find_bundle, progress_bar, safe
 
 if TYPE_CHECKING:
-    from secondlook.runs import Problem
+    from secondlook.errors import SecondLookError
+    from secondlook.runs import Mismatch
 
 MOST_SHOWN = 500
 
@@ -35,7 +36,7 @@ def verify(
     from secondlook.verify import write_effects
 
     with progress_bar() as progress:
-        found = run_verify(run, find_bundle(bundle), reencode=reencode, case_id=case, progress=progress)
+        found = run_verify(run, _bundle_or_why_not(bundle), reencode=reencode, case_id=case, progress=progress)
     terminal = console()
     if found.effects and (show or case):
         terminal.print(without_evidence_table(found.effects, show or 1, every_mode=case is not None))
@@ -50,7 +51,17 @@ def verify(
     terminal.print(f"{found.coverage.narratives} cases, every score computed again: no problems")
 
 
-def _stop_on_problems(run: Path, problems: Sequence[Problem]) -> None:
+def _bundle_or_why_not(bundle: str | None) -> Path | SecondLookError:
+    """A bundle that cannot be found is a problem like others: the rest of a run is checked all the same."""
+    from secondlook.errors import SecondLookError
+
+    try:
+        return find_bundle(bundle)
+    except SecondLookError as cause:
+        return cause
+
+
+def _stop_on_problems(run: Path, problems: Sequence[Mismatch]) -> None:
     for problem in problems[:MOST_SHOWN]:
         typer.echo(safe(str(problem)))
     if len(problems) > MOST_SHOWN:
