@@ -11,7 +11,7 @@ from pathlib import Path
 
 from secondlook.errors import InputError
 from secondlook.readers.archive import Room, read_archive
-from secondlook.readers.checks import Checker, shown_id
+from secondlook.readers.checks import Checker, printable, shown_id
 from secondlook.readers.delimited import read_delimited
 from secondlook.readers.jsonl import read_jsonl
 from secondlook.readers.kinds import content_problem, suffix_problem
@@ -96,7 +96,7 @@ def _entries(folder: Path) -> list[Path] | None:
 def _checked(item: Row | Problem, name: str, checker: Checker) -> Case | Reject:
     place = f"{name}/{item.member}" if item.member else name
     if item.sheet:
-        place += f"#{item.sheet}"
+        place += f"#{printable(item.sheet)}"
     if isinstance(item, Row):
         return checker.check(place, item)
     return Reject(place, item.number, shown_id(item.case_id), item.reason, item.rest_unread)
@@ -114,7 +114,9 @@ def _items(
     except OSError as error:
         found = True
         yield Problem(
-            None, rest_unread=True, reason=f"it cannot be read to its end ({error.strerror}); check its permissions"
+            None,
+            f"it cannot be read to its end ({error.strerror}); check its permissions and the free disk space",
+            rest_unread=True,
         )
     if not found:
         yield Problem(None, "there are no rows in it; remove it or export it again")
@@ -148,5 +150,5 @@ def _file_problem(path: Path, within_folder: bool) -> str | None:
 
 
 def _name(path: Path) -> str:
-    """The path as given; bytes that are not valid in a name are escaped, so that it can be written out."""
-    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+    """The path as given; what could not be written out, or would break a line of a table, is escaped."""
+    return printable(path.as_posix())

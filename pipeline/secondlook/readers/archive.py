@@ -6,6 +6,7 @@ that point out of the archive are refused nonetheless: no honest program writes 
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import stat
@@ -27,6 +28,8 @@ MAX_LEVELS = 2
 _ONE_CASE = DOCUMENTS | {".txt"}
 _ENCRYPTED = 1
 _DRIVE = re.compile("[A-Za-z]:")
+_DAMAGE = (None, errno.EINVAL)
+"""The numbers of an OSError that the content of an archive can cause; others come of the system."""
 
 _ReadFile = Callable[[Path], Iterator[Row | Problem]]
 
@@ -43,7 +46,7 @@ class Room:
 def read_archive(path: Path, room: Room, read_file: _ReadFile) -> Iterator[Row | Problem]:
     """What ``read_file`` finds in every member, in the archive's order."""
     with zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if member.file_size or not member.is_dir()]
         if problem := _archive_problem(members, room):
             yield Problem(None, problem)
             return
@@ -51,14 +54,16 @@ def read_archive(path: Path, room: Room, read_file: _ReadFile) -> Iterator[Row |
         room.members_left -= len(members)
         room.levels_left -= 1
         seen: set[str] = set()
-        for member in members:
-            for item in _read_member(archive, member, seen, read_file):
-                yield _named(item, member.filename)
-        room.levels_left += 1
+        try:
+            for member in members:
+                for item in _read_member(archive, member, seen, read_file):
+                    yield _named(item, member.filename)
+        finally:
+            room.levels_left += 1
 
 
 def _archive_problem(members: list[zipfile.ZipInfo], room: Room) -> str | None:
-    if not room.levels_left:
+    if room.levels_left <= 0:
         return "an archive within an archive within an archive is not read; unpack it first"
     if len(members) > room.members_left:
         return f"the archive has more than the {MAX_MEMBERS:,} members that are read; unpack it and name the folder"
@@ -87,6 +92,8 @@ def _member_problem(member: zipfile.ZipInfo, seen: set[str]) -> str | None:
     name = member.orig_filename
     if "\0" in name or _DRIVE.match(name) or {"..", "/"} & set(_path(name).parts):
         return "its name points out of the archive or has a NUL, as an attack would; make the archive again"
+    if member.is_dir():
+        return "its name is that of a folder, but it holds data; make the archive again"
     if member.filename in seen:
         return "its name is in the archive twice, and the first is kept; rename one and make the archive again"
     if stat.S_ISLNK(member.external_attr >> 16):
@@ -106,6 +113,10 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, copy: Path) -> bo
     try:
         with archive.open(member) as packed, copy.open("wb") as file:
             shutil.copyfileobj(packed, file)
+    except OSError as error:
+        if error.errno in _DAMAGE:
+            return False
+        raise  # a full disk, say
     except Exception:  # zipfile raises whatever its unpackers meet: BadZipFile, zlib.error, LZMAError, EOFError, ...
         return False
     return True

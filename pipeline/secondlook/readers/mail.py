@@ -7,7 +7,14 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from email import message_from_bytes, policy
-from email.errors import CloseBoundaryNotFoundDefect, NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect
+from email.errors import (
+    CloseBoundaryNotFoundDefect,
+    InvalidBase64CharactersDefect,
+    InvalidBase64LengthDefect,
+    InvalidBase64PaddingDefect,
+    NoBoundaryInMultipartDefect,
+    StartBoundaryNotFoundDefect,
+)
 from email.message import EmailMessage, Message
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
@@ -17,10 +24,18 @@ from typing import Any
 from secondlook.readers.encoding import decode
 from secondlook.readers.rows import Problem, Row
 
-_CUT_SHORT = (CloseBoundaryNotFoundDefect, NoBoundaryInMultipartDefect, StartBoundaryNotFoundDefect)
+_DAMAGE = (
+    CloseBoundaryNotFoundDefect,
+    InvalidBase64CharactersDefect,
+    InvalidBase64LengthDefect,
+    InvalidBase64PaddingDefect,
+    NoBoundaryInMultipartDefect,
+    StartBoundaryNotFoundDefect,
+)
 _ENCRYPTED = {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _MAIL_HEADERS = {"from", "to", "date", "subject", "received", "message-id", "return-path", "mime-version"}
 _SHOWN_HEADERS = ("subject", "from", "date")
+_TEXTS = {"text/plain", "text/html"}
 _BLOCKS = frozenset(
     {"address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li"}
     | {"ol", "p", "pre", "table", "tr", "ul"}
@@ -37,10 +52,16 @@ def read_mail(path: Path) -> Row | Problem:
     parts = list(_parts(message))
     if any(part.get_content_type() in _ENCRYPTED for part in parts):
         return Problem(None, "the e-mail is encrypted; save it decrypted, or its text as .txt")
-    if any(isinstance(defect, _CUT_SHORT) for part in parts for defect in part.defects):
-        return Problem(None, "the e-mail is cut short or damaged (the end of a part is missing); export it again")
-    attachments: list[str] = []
-    narrative = _join(_bodies(message, attachments))
+    try:
+        narrative = _join(_bodies(message))
+    except _UnclosedError:
+        return Problem(
+            None, "the HTML of the e-mail is cut short or damaged (an element is never closed); export it again"
+        )
+    # Only now: the defects of a part's base64 show when it is decoded.
+    if any(isinstance(defect, _DAMAGE) for part in parts for defect in part.defects):
+        return Problem(None, "the e-mail is cut short or damaged (part of it is missing); export it again")
+    attachments = [part.get_filename() or part.get_content_type() for part in parts if _is_attached(part)]
     if attachments and not narrative.strip():
         return Problem(None, "the e-mail has attachments but no text; save them as files of their own")
     metadata = {name: _header(message, name) for name in _SHOWN_HEADERS}
@@ -60,25 +81,25 @@ def _join(texts: list[str]) -> str:
     return "\n".join(texts)
 
 
-def _bodies(part: Message, attachments: list[str]) -> list[str]:
-    """The texts of a part; names what is attached to it on the way."""
+def _bodies(part: Message) -> list[str]:
+    """The texts of a part."""
     kind = part.get_content_type()
     if kind == "multipart/alternative":
-        return _best(part, attachments)
+        return _best(part)
     if part.get_content_maintype() == "multipart":
-        return [text for child in _children(part) for text in _bodies(child, attachments)]
-    if kind in ("text/plain", "text/html") and not _is_attached(part):
-        text = _decoded(part)
-        return [text_of_html(text) if kind == "text/html" else text]
-    attachments.append(part.get_filename() or kind)
-    return []
+        return [text for child in _children(part) for text in _bodies(child)]
+    if _is_attached(part):
+        return []
+    text = _decoded(part)
+    return [text_of_html(text) if kind == "text/html" else text]
 
 
-def _best(part: Message, attachments: list[str]) -> list[str]:
+def _best(part: Message) -> list[str]:
     """One of several forms of a text: the plain one, unless there is nothing in it."""
-    forms = [(child.get_content_type() != "text/plain", _bodies(child, attachments)) for child in _children(part)]
-    written = [form for form in forms if _join(form[1]).strip()]
-    return min(written, key=lambda form: form[0])[1] if written else []
+    children = sorted(_children(part), key=lambda child: child.get_content_type() != "text/plain")
+    # One after another, so that damage in a form that is not needed does no harm.
+    forms = (_bodies(child) for child in children)
+    return next((form for form in forms if _join(form).strip()), [])
 
 
 def _children(part: Message) -> list[Message]:
@@ -87,7 +108,10 @@ def _children(part: Message) -> list[Message]:
 
 
 def _is_attached(part: Message) -> bool:
-    return part.get_content_disposition() == "attachment" or part.get_filename() is not None
+    if part.get_content_maintype() == "multipart":
+        return False
+    named = part.get_content_disposition() == "attachment" or part.get_filename() is not None
+    return named or part.get_content_type() not in _TEXTS
 
 
 def _decoded(part: Message) -> str:
@@ -128,35 +152,56 @@ def text_of_html(html: str) -> str:
 
     >>> text_of_html("<style>p {}</style><p>She said:<br>&ldquo;no&rdquo; </p><p>He left.")
     'She said:\n“no”\n\nHe left.'
+
+    Raises:
+        _UnclosedError: what follows a tag is not text, and does not end.
     """
     parser = _Visible()
     parser.feed(html)
+    cut_tag = parser.rawdata.startswith("<") and parser.rawdata != "<"
     parser.close()
+    if cut_tag or parser.hidden:
+        raise _UnclosedError
     lines = [" ".join(line.split()) for line in "".join(parser.texts).split("\0")]
     return re.sub("\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
+class _UnclosedError(Exception):
+    """Text is hidden by an element or a tag that is never closed."""
+
+
 class _Visible(HTMLParser):
-    """Collects texts, with a NUL where a line ends: the line ends of the source are mere blanks."""
+    """Collects texts, with a NUL where a line ends: the line ends of the source are mere blanks.
+
+    ``hidden`` is the element, if any, whose content is not shown.
+    """
+
+    # As releases of Python differ in them, and the text must not.
+    CDATA_CONTENT_ELEMENTS = ("script", "style")  # type: ignore[misc]
+    RCDATA_CONTENT_ELEMENTS = ()  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []
-        self._invisible = 0
+        self.hidden: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._invisible = 0 if tag == "body" else self._invisible + (tag in _INVISIBLE)
+        if tag == "body":
+            self.hidden = None
+        elif tag in _INVISIBLE:
+            self.hidden = self.hidden or tag
         self._break(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._break(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        self._invisible -= tag in _INVISIBLE and self._invisible > 0
+        if tag in (self.hidden, "svg"):  # whose end closes a title within it
+            self.hidden = None
         self._break(tag)
 
     def handle_data(self, data: str) -> None:
-        if not self._invisible:
+        if not self.hidden:
             self.texts.append(data.replace("\0", "\ufffd"))
 
     def _break(self, tag: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pypdf import PdfReader
+from pypdf.generic import is_null_or_none
 
 from secondlook.readers.rows import Problem, Row
 
@@ -21,7 +22,8 @@ _END = b"%%EOF"
 _LATEST_END = 4096
 _MAX_PAGES = 5_000
 _MARKUP = {"/Text", "/FreeText"}
-_TYPED = {"/Tx", "/Ch"}
+_FIELDS = {"/Tx", "/Ch", "/Btn"}
+_UNANSWERED = {"", "/Off"}
 _LEFT_OUT = re.compile(
     "^Object .*not defined|^Invalid stream|^Error -|Impossible to decode|contents are not|page tree entry"
     "|whereas|is skipped|, skipping %|skipping the entry|ignoring the stream|Limiting to|may be missing"
@@ -73,8 +75,15 @@ def _read(path: Path) -> Row | Problem:
 
 def _has_answers(reader: PdfReader) -> bool:
     fields: Any = reader.get_fields() or {}
-    typed = any(field.get("/FT") in _TYPED and str(field.get("/V") or "").strip() for field in fields.values())
-    return typed or bool(reader.xfa)
+    return any(_is_answered(field) for field in fields.values()) or bool(reader.xfa)
+
+
+def _is_answered(field: Any) -> bool:
+    """Whether something is typed into a field, chosen or ticked. Fields inherit what kind they are."""
+    value = field.get("/V")
+    if field.get_inherited("/FT") not in _FIELDS or is_null_or_none(value):
+        return False
+    return str(value or "").strip() not in _UNANSWERED
 
 
 def _metadata(reader: PdfReader, pages: list[str]) -> dict[str, str | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +16,14 @@ from secondlook.readers.rows import Problem, Row
 
 DOCUMENTS = frozenset({".docx", ".eml", ".pdf"})
 SECONDS = 10.0
+"""Of computing, which a document takes as much of on a busy machine as on an idle one."""
+
+_SECONDS_BY_THE_CLOCK = 60.0 if hasattr(signal, "setitimer") else SECONDS
+"""For a document that waits rather than computes, and for systems that cannot limit computing."""
+
 _SECONDS_TO_START = 120.0
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Parsers need no more, and each reserves memory that counts towards the limit."""
 
 
 class Sandbox:
@@ -30,7 +39,7 @@ class Sandbox:
         except (OSError, _StoppedError):
             return Problem(None, "the process that parses documents does not start; check memory and installation")
         try:
-            answer = self._worker.ask({"path": str(path), "max_characters": options.max_characters})
+            answer = self._worker.ask({"path": str(path), "max_characters": options.max_characters, "seconds": SECONDS})
         except (OSError, _StoppedError):
             self.close()
             return Problem(
@@ -56,16 +65,24 @@ class _Worker:
         # -P: a folder of cases may hold a json.py, which must not be imported.
         command = [sys.executable, "-P", "-m", "secondlook.readers.worker"]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        self._answer(_SECONDS_TO_START)
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=os.environ | _ONE_THREAD
+        )
+        try:
+            self._answer(_SECONDS_TO_START)
+        except BaseException:
+            # Whoever asked for this worker does not have it yet, so could not stop it.
+            self.stop()
+            raise
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin  # noqa: S101
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
-        return self._answer(SECONDS)
+        return self._answer(_SECONDS_BY_THE_CLOCK)
 
     def stop(self) -> None:
+        """End the process, and close the pipes to it."""
         self._process.kill()
         self._process.communicate()
 
@@ -73,9 +90,12 @@ class _Worker:
         assert self._process.stdout  # noqa: S101
         over = threading.Event()
         timer = threading.Timer(seconds, self._end, [over])
+        timer.daemon = True
         timer.start()
-        line = self._process.stdout.readline()
-        timer.cancel()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
         timer.join()
         if over.is_set() or not line.endswith(b"\n"):
             raise _StoppedError

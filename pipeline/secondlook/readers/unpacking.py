@@ -20,6 +20,7 @@ _END_BYTES = 22
 _LONGEST_COMMENT = (1 << 16) - 1
 _LOCATOR = b"PK\x06\x07"
 _LOCATOR_BYTES = 20
+_END_64 = b"PK\x06\x06"
 _END_64_BYTES = 56
 
 
@@ -41,12 +42,28 @@ def directory_bytes(file: BinaryIO) -> int:
     size = file.seek(0, 2)
     file.seek(max(0, size - _LONGEST_COMMENT - _END_BYTES - _LOCATOR_BYTES - _END_64_BYTES))
     tail = file.read()
-    end = tail.rfind(_END)
+    end = _end(tail)
     if end < 0 or len(tail) < end + _END_BYTES:
         return 0
     (declared,) = struct.unpack_from("<L", tail, end + 12)
-    end_64 = end - _LOCATOR_BYTES - _END_64_BYTES
-    if end_64 >= 0 and tail.startswith(_LOCATOR, end - _LOCATOR_BYTES):
-        # zipfile believes this record, whatever the other says.
-        (declared,) = struct.unpack_from("<Q", tail, end_64 + 40)
+    locator = end - _LOCATOR_BYTES
+    if locator >= _END_64_BYTES and tail.startswith(_LOCATOR, locator):
+        # zipfile believes such a record, whatever the other says: older releases the one before the locator,
+        # newer ones the one that it points to.
+        (place,) = struct.unpack_from("<Q", tail, locator + 8)
+        file.seek(min(size, place))
+        records = (tail[locator - _END_64_BYTES : locator], file.read(_END_64_BYTES))
+        found = [record for record in records if record.startswith(_END_64) and len(record) == _END_64_BYTES]
+        declared = max((struct.unpack_from("<Q", record, 40)[0] for record in found), default=declared)
     return min(size, int(declared))
+
+
+def _end(tail: bytes) -> int:
+    """Where the end record begins, found as zipfile finds it; below 0 if there is none.
+
+    A record without a comment is the last thing in a file, and may itself hold the bytes that mark one.
+    """
+    last = len(tail) - _END_BYTES
+    if last >= 0 and tail.startswith(_END, last) and tail.endswith(b"\0\0"):
+        return last
+    return tail.rfind(_END)

@@ -1,15 +1,15 @@
 """Word documents (.docx): the text of the body with its tables, then the footnotes and endnotes.
 
 Tracked changes count as accepted: what was inserted or moved here is text, what was deleted or moved
-away is not. Headers, footers, comments and pictures are not text of the case; that a document has
-them is told in its metadata.
+away is not. Check boxes are the characters that show them. Headers, footers, comments and pictures are
+not text of the case; that a document has them is told in its metadata.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import docx
 from docx.oxml.parser import parse_xml
 
 from secondlook.readers.rows import Problem, Row
+from secondlook.readers.symbols import check_box, check_box_control, choice, symbol
 from secondlook.readers.unpacking import bomb
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -34,6 +35,11 @@ _CHARACTERS = {
     f"{_WORD}cr": "\n",
     f"{_WORD}noBreakHyphen": "\u2011",
     f"{_WORD}softHyphen": "\u00ad",
+}
+_SHOWN: dict[str, Callable[[Any], str | None]] = {
+    f"{_WORD}sym": symbol,
+    f"{_WORD}checkBox": check_box,
+    f"{_WORD}ddList": choice,
 }
 _NO_TEXT = {
     f"{_WORD}del",
@@ -65,10 +71,9 @@ def read_word(path: Path) -> Row | Problem:
     if any(root.getroottree().docinfo.internalDTD is not None for root in (body, *notes)):
         return Problem(None, _ENTITIES)
     narrative = "".join(_document(body, notes))
-    pictures = next(body.iter(*_PICTURES), None) is not None
-    if pictures and not narrative.strip():
+    not_read = [name for kind, name in _NOT_READ.items() if kind in related] + _not_shown(body, notes)
+    if "pictures" in not_read and not narrative.strip():
         return Problem(None, "it holds pictures but no text, so it needs OCR; run OCR on it, or type its text")
-    not_read = [name for kind, name in _NOT_READ.items() if kind in related] + ["pictures"] * pictures
     return Row(1, path.stem, narrative, {"not_read": json.dumps(not_read)} if not_read else {})
 
 
@@ -92,6 +97,17 @@ def _declares_entities(package: zipfile.ZipFile, member: zipfile.ZipInfo) -> boo
         return b"<!DOCTYPE" in part.read(_PROLOG).replace(b"\0", b"")
 
 
+def _not_shown(body: Any, notes: list[Any]) -> list[str]:
+    """The kinds of things in the text that have no characters."""
+    symbols = any(symbol(element) is None for root in (body, *notes) for element in root.iter(f"{_WORD}sym"))
+    found = {
+        "pictures": next(body.iter(*_PICTURES), None) is not None,
+        "symbols": symbols,
+        "controls": next(body.iter(f"{_WORD}control"), None) is not None,
+    }
+    return [name for name, is_there in found.items() if is_there]
+
+
 def _document(body: Any, notes: list[Any]) -> Iterator[str]:
     yield from _texts(body)
     for root in notes:
@@ -109,6 +125,11 @@ def _texts(element: Any) -> Iterator[str]:
             yield child.text or ""
         elif child.tag in _CHARACTERS:
             yield _CHARACTERS[child.tag]
+        elif child.tag in _SHOWN:
+            yield _SHOWN[child.tag](child) or ""
+        elif child.tag == f"{_WORD}sdt":
+            text = "".join(_texts(child))
+            yield text if text.strip() else (check_box_control(child) or "") + text
         elif child.tag == f"{_WORD}p":
             yield from _paragraph(child)
         elif child.tag == f"{_WORD}tr":

@@ -1,21 +1,26 @@
 """The process that parses documents, one after another: ``python -m secondlook.readers.worker``.
 
-A line of JSON in, ``{"path": …, "max_characters": …}``; a line of JSON out, a row or a problem. It is a
-process of its own so that a parser that runs away can be stopped (see ``sandbox``).
+A line of JSON in, ``{"path": …, "max_characters": …, "seconds": …}``; a line of JSON out, a row or a
+problem. It is a process of its own so that a parser that runs away can be stopped (see ``sandbox``).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from secondlook.readers.rows import Problem, Row
+from secondlook.readers.sandbox import DOCUMENTS
 
 MAX_MEMORY_BYTES = 2 << 30
+"""Beyond what the process has once its parsers are loaded, which differs between machines."""
+
 MAX_DOCUMENT_BYTES = 100_000_000
 
 _NEEDS_EXTRA = "this kind of file is read with an extra that is not installed; run: pip install 'secondlook[documents]'"
@@ -23,6 +28,7 @@ _NEEDS_EXTRA = "this kind of file is read with an extra that is not installed; r
 
 def main() -> None:
     """Answer every line of the standard input, until it ends."""
+    _load_parsers()
     _limit_memory()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii", newline="\n")
     # Whatever a parser prints must not be taken for an answer.
@@ -30,7 +36,9 @@ def main() -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
+        _limit_computing(request["seconds"])
         item = parse(Path(request["path"]), request["max_characters"])
+        _limit_computing(0)
         print(json.dumps(asdict(item)), file=answers, flush=True)
 
 
@@ -65,14 +73,33 @@ def _parser(suffix: str) -> Callable[[Path], Row | Problem]:
     return read_mail
 
 
+def _load_parsers() -> None:
+    """Those that are installed, so that no document is charged for it."""
+    for suffix in DOCUMENTS:
+        with suppress(ImportError):
+            _parser(suffix)
+
+
 def _limit_memory() -> None:
-    """Where the system can: Windows has no such limit, macOS does not keep to it."""
+    """Where the system can: Windows and macOS have no ``/proc``, and no such limit that they keep to."""
     try:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + MAX_MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     except (ImportError, ValueError, OSError):
         return
+
+
+def _limit_computing(seconds: float) -> None:
+    """Let the system end this process once it has computed that long; 0 for no limit.
+
+    Nothing here handles the signal, so even a loop within a C library ends.
+    """
+    if sys.platform != "win32":
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import runpy
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,7 +23,7 @@ from hypothesis import strategies as st
 
 docx = pytest.importorskip("docx", reason="the extra 'documents' is not installed")
 
-from secondlook.readers import ReadOptions, archive, read_cases, sandbox, worker  # noqa: E402
+from secondlook.readers import ReadOptions, archive, read_cases, sandbox, unpacking, worker  # noqa: E402
 from secondlook.readers.mail import text_of_html  # noqa: E402
 from secondlook.readers.rows import Problem  # noqa: E402
 from secondlook.schema import Case, Reject  # noqa: E402
@@ -92,6 +97,60 @@ def test_a_text_box_is_read_once(tmp_path: Path) -> None:
     assert case(tmp_path, "a.docx", word(f"<w:p><w:r>{both}</w:r></w:p>")).narrative.count("In a box.") == 1
 
 
+def run(*content: str) -> str:
+    return "".join(f"<w:r>{element}</w:r>" for element in content)
+
+
+def test_ticks_are_characters(tmp_path: Path) -> None:
+    sym = '<w:sym w:font="{}" w:char="{}"/>'
+    old = '<w:fldChar w:fldCharType="begin"><w:ffData>{}</w:ffData></w:fldChar>'
+    states = ('<w:default w:val="1"/>', '<w:default w:val="1"/><w:checked w:val="0"/>', "<w:checked/>")
+    control = (
+        '<w:sdt xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml"><w:sdtPr><w14:checkbox><w14:checked'
+        ' w14:val="{}"/></w14:checkbox></w:sdtPr><w:sdtContent>{}</w:sdtContent></w:sdt>'
+    )
+    entries = '<w:listEntry w:val="No"/><w:listEntry w:val="Yes"/>'
+    body = "".join(
+        f"<w:p>{content}</w:p>"
+        for content in (
+            run(sym.format("Wingdings", "F0FE"), sym.format("Wingdings 2", "00A3"), sym.format("MS Gothic", "2612")),
+            run(*(old.format(f"<w:checkBox>{state}</w:checkBox>") for state in states)),
+            control.format(1, run()) + control.format(0, run()) + control.format(1, run("<w:t>☑</w:t>")),
+            run(old.format(f'<w:ddList><w:result w:val="1"/>{entries}</w:ddList>')),
+        )
+    )
+    item = case(tmp_path, "a.docx", word(body))
+    assert (item.narrative, item.metadata) == ("☑☐☒\n☒☐☒\n☒☐☑\nYes\n", {})
+
+
+def test_symbols_and_controls_that_have_no_character_are_named(tmp_path: Path) -> None:
+    body = paragraph("Text") + f"<w:p>{run('<w:object><w:control/></w:object>')}</w:p>"
+    for font, code in (("Wingdings", "F04A"), ("Symbol", "F0B7"), ("Other", "F041"), ("Other", "FFFFFFFF"), ("", "x")):
+        symbol = run(f'<w:sym w:font="{font}" w:char="{code}"/>')
+        item = case(tmp_path, "a.docx", word(f"{body}<w:p>{symbol}</w:p>"))
+        assert (item.narrative, item.metadata) == ("Text\n\n\n", {"not_read": '["symbols", "controls"]'})
+
+
+@pytest.mark.parametrize(
+    ("field", "is_answered"),
+    [
+        ("/FT/Btn/T(a)/V/Yes", True),
+        ("/FT/Btn/T(a)/V/Off", False),
+        ("/FT/Btn/T(a)", False),
+        ("/FT/Tx/T(a)/V()", False),
+        ("/FT/Tx/T(a)/V null", False),
+        ("/FT/Ch/T(a)/V[(One)]", True),
+        ("/T(a)/V/Yes/Parent 7 0 R", True),
+        ("/FT/Sig/T(a)/V<</Type/Sig>>", False),
+    ],
+)
+def test_answers_of_a_form_are_told(tmp_path: Path, field: str, is_answered: bool) -> None:
+    more = (f"<</Type/Annot/Subtype/Widget/Rect[0 0 9 9]{field}>>", "<</FT/Btn/T(b)/Kids[6 0 R]>>")
+    (item,) = read(tmp_path, "a.pdf", pdf("Text", catalog="/AcroForm<</Fields[6 0 R]>>", more=more))
+    assert isinstance(item, Reject) is is_answered
+    assert not isinstance(item, Reject) or "form whose answers" in item.reason
+
+
 def test_pages_of_a_pdf_start_where_its_metadata_say(tmp_path: Path) -> None:
     pages = ["She waited.\nNobody came.", "", "He called it a “quarrel”."]
     item = case(tmp_path, "a.pdf", pdf(*pages))
@@ -147,6 +206,29 @@ def test_an_email_without_plain_text_is_the_text_of_its_html(tmp_path: Path) -> 
     assert text_of_html("<head><title>x<body>a<table><tr><td>b<td>c</table>") == "a\n\nb c\n".strip()
 
 
+@pytest.mark.parametrize(
+    "html",
+    ["a<style>b", "a<script>b</p>", "a<title>b", "a<!-- b", "a<p class='b", "<svg><style>a</svg>b", "a<title>b<title>"],
+)
+def test_html_that_hides_its_rest_is_rejected(tmp_path: Path, html: str) -> None:
+    mail = "From: a@b\nContent-Type: multipart/alternative; boundary=b\n\n"
+    mail += f"--b\nContent-Type: text/plain\n\n{{}}\n--b\nContent-Type: text/html\n\n{html}\n--b--\n"
+    assert "never closed" in reason(tmp_path, "a.eml", mail.format(" ").encode())
+    assert case(tmp_path, "b.eml", mail.format("Whole.").encode()).narrative == "Whole."
+
+
+def test_html_with_elements_within_hidden_ones_is_read() -> None:
+    assert text_of_html("<body><svg><title>a<path/></svg>Text") == "Text"
+    assert text_of_html("<title>a<title>b</title>Text") == "Text"
+    assert text_of_html("<title>a<style>b</style></title>Text <3 and <") == "Text <3 and <"
+
+
+@pytest.mark.parametrize("body", ["U2hlIHdhaXRlZ", "U2hlIHdhaXRlZC", "U2hl\n-- \nThe list", "She waited.", "%%%"])
+def test_an_email_whose_base64_is_damaged_is_rejected(tmp_path: Path, body: str) -> None:
+    content = f"From: a@b\nContent-Transfer-Encoding: base64\n\n{body}\n"
+    assert "cut short or damaged" in reason(tmp_path, "a.eml", content.encode())
+
+
 def test_texts_around_an_attachment_are_all_read(tmp_path: Path) -> None:
     parts = [
         "Content-Type: text/plain\n\nOne",
@@ -192,6 +274,57 @@ def test_archives_within_one_share_its_room(tmp_path: Path, monkeypatch: pytest.
     assert isinstance(items[1], Case)
 
 
+def test_a_full_disk_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    content = zip_of(("a.txt", "One"), ("b.txt", "Two"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", fails)
+        (item,) = read(tmp_path, "a.zip", content)
+    assert isinstance(item, Reject)
+    assert item.rest_unread
+    assert "cannot be read to its end (No space left" in item.reason
+
+
+def test_the_levels_of_an_archive_are_given_back_whatever_happens(tmp_path: Path) -> None:
+    def fails(path: Path) -> Any:
+        raise FileNotFoundError
+
+    (tmp_path / "a.zip").write_bytes(zip_of(("a.txt", "One")))
+    room = archive.Room()
+    with pytest.raises(FileNotFoundError):
+        list(archive.read_archive(tmp_path / "a.zip", room, fails))
+    assert room.levels_left == archive.MAX_LEVELS
+
+
+def test_only_empty_folders_of_an_archive_are_passed_over(tmp_path: Path) -> None:
+    items = read(tmp_path, "a.zip", zip_of(("x/", ""), ("y.docx/", word(paragraph("Text"))), ("x/a.txt", "One")))
+    assert [(type(item), item.file.split("a.zip/")[1]) for item in items] == [(Reject, "y.docx/"), (Case, "x/a.txt")]
+
+
+def test_the_list_of_members_is_measured_as_zipfile_finds_it() -> None:
+    def measured(end: bytes) -> int:
+        return unpacking.directory_bytes(io.BytesIO(bytes(1000) + end))
+
+    def end(size: int, disks: bytes = bytes(4), comment: bytes = b"") -> bytes:
+        return b"PK\5\6" + disks + struct.pack("<HHLLH", 1, 1, size, 0, len(comment)) + comment
+
+    def end_64(size: int, place: int) -> bytes:
+        record = b"PK\6\6" + bytes(36) + struct.pack("<QQ", size, 0)
+        return record + b"PK\6\7" + struct.pack("<LQL", 0, place, 1)
+
+    assert measured(end(700)) == 700
+    assert measured(end(700, comment=b"a comment")) == 700
+    assert measured(end(700, disks=b"PK\5\6")) == 700
+    assert measured(b"") == 0
+    assert measured(end_64(800, 1000) + end(7)) == 800
+    # Newer releases of Python believe the record that is pointed to, older ones the one before the locator.
+    assert measured(end_64(800, 0) + end_64(9, 1000) + end(7)) == 800
+    assert measured(end_64(9, 0) + end_64(800, 1000) + end(7)) == 800
+    assert measured(end_64(1 << 40, 1 << 63) + end(7)) == 1000 + 76 + 22
+
+
 def test_nothing_unpacked_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -228,11 +361,54 @@ def test_a_parser_that_takes_too_long_is_stopped_and_the_next_file_is_read(
     assert isinstance(after, Case)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_parser_that_waits_is_stopped_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "a.eml")
+    monkeypatch.setattr(sandbox, "_SECONDS_BY_THE_CLOCK", 0.3)
+    one = sandbox._Worker()
+    try:
+        with pytest.raises(sandbox._StoppedError):
+            one.ask({"path": str(tmp_path / "a.eml"), "max_characters": 10, "seconds": 10})
+    finally:
+        one.stop()
+
+
+def test_a_process_that_does_not_answer_or_is_interrupted_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Starting(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str], **options: Any) -> None:
+            super().__init__([sys.executable, "-c", "import time; time.sleep(600)"], **options)
+            started.append(self)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sandbox.subprocess, "Popen", Starting)
+    monkeypatch.setattr(sandbox, "_SECONDS_TO_START", 0.3)
+    assert "does not start" in reason(tmp_path, "a.docx", word(paragraph("Text")))
+    monkeypatch.setattr(sandbox._Worker, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sandbox._Worker()
+    assert len(started) == 2
+    for process in started:
+        assert process.returncode is not None
+        assert process.stdin is not None
+        assert process.stdin.closed
+        assert process.stdout is not None
+        assert process.stdout.closed
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit of memory")
 def test_the_memory_of_a_parser_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     greedy = "from secondlook.readers import worker; worker._limit_memory(); bytearray(3 << 30)"
     done = subprocess.run([sys.executable, "-c", greedy], capture_output=True, text=True, check=False)
     assert "MemoryError" in done.stderr
+    modest = greedy.replace("3 << 30", "3 << 29")
+    done = subprocess.run([sys.executable, "-c", modest], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
 
     def fails(path: Path) -> Problem:
         raise MemoryError

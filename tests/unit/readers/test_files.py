@@ -113,6 +113,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert isinstance(reject, Reject)
 
 
+def test_control_characters_in_a_file_name_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a\rb\n.csv").write_text(TABLE.format("a"))
+    (item,) = read_cases([tmp_path])
+    assert item.file == f"{tmp_path.as_posix()}/a\\rb\\n.csv"
+    with pytest.raises(InputError, match=r"gone\\r\.csv"):
+        read_cases([tmp_path / "gone\r.csv"])
+
+
 def test_a_file_name_that_is_not_unicode_can_be_written_out(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
     path.write_text("Text")
