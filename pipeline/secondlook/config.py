@@ -86,7 +86,7 @@ class FittingConfig(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_embeddings: bool = True
-    frozen_layers: Annotated[int, Field(ge=0)] = 3
+    frozen_layers: Annotated[int, Field(ge=0)] = 0
     evidence_weight: Annotated[float, Field(ge=0)] = 1.0
     evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
     pair_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -19,6 +19,9 @@ _START_LOG_ODDS = -2.5
 _IN_BFLOAT16 = "eager"
 """In bfloat16 on CPUs plain products beat the fused kernel (`experiments/benchmarks/cost.py attention`)."""
 
+_MULTIPLIES_IN_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+"""Instructions of x86 and ARM, as PyTorch names them."""
+
 _DROPOUTS = frozenset(
     {"attention_probs_dropout_prob", "attention_dropout", "hidden_dropout_prob", "embedding_dropout", "mlp_dropout"}
 )
@@ -229,8 +232,8 @@ def _with_layers(encoder: Any, layers: nn.ModuleList, embeddings: nn.Module) -> 
 def multiplies_in_bfloat16(device: str) -> bool:
     """Whether a device ("cpu", "cuda") has instructions for it; emulated, it is many times slower than float32."""
     if device == "cpu":
-        abilities = torch.cpu.get_capabilities()
-        return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+        abilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not say
+        return any(abilities.get(name) for name in _MULTIPLIES_IN_BFLOAT16)
     return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
