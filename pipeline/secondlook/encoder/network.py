@@ -232,7 +232,7 @@ def _with_layers(encoder: Any, layers: nn.ModuleList, embeddings: nn.Module) -> 
 def multiplies_in_bfloat16(device: str) -> bool:
     """Whether a device ("cpu", "cuda") has instructions for it; emulated, it is many times slower than float32."""
     if device == "cpu":
-        abilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not say
+        abilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not say
         return any(abilities.get(name) for name in _MULTIPLIES_IN_BFLOAT16)
     return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
