@@ -7,6 +7,7 @@ Relative paths are relative to the folder that the command runs in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -177,15 +178,62 @@ class TrainConfig(Strict):
     bundle: Path = Path("models/default")
 
 
-class ScoreConfig(Strict):
-    """Choices of the batch scorer."""
+class SeverityPriority(Strict):
+    """The queue's order: expected severity, the mean of the scores weighted by the codebook's severities."""
 
+    kind: Literal["severity"] = "severity"
+
+
+class AnyModePriority(Strict):
+    """The queue's order: the probability that at least one mode holds, as if modes were independent."""
+
+    kind: Literal["any_mode"] = "any_mode"
+
+
+class SingleModePriority(Strict):
+    """The queue's order: the score of one mode."""
+
+    kind: Literal["mode"] = "mode"
+    mode: str
+
+
+PriorityConfig = Annotated[SeverityPriority | AnyModePriority | SingleModePriority, Field(discriminator="kind")]
+
+
+class ScoreConfig(Strict):
+    """Choices of the batch scorer.
+
+    ``date_column`` is the column that says when a case was received: ties go to the older one. ``date_order`` says
+    how to read 03/04/2026; null takes such dates for none. Cases received before ``since`` are set aside, with that
+    reason. ``top`` is how many cases will be read, not counting copies: so many are on the page and in the workbook;
+    null puts all there. ``group_duplicates`` puts a near-duplicate behind the case that it copies.
+
+    ``audit`` cases are drawn at random from those that nobody would read: behind ``top`` or, without it, not
+    flagged. They come from ``audit_strata`` bands of the priority, and ``audit_seed`` says which.
+    """
+
+    priority: PriorityConfig = SeverityPriority()
+    date_column: str | None = None
+    date_order: Literal["day_first", "month_first"] | None = None
+    since: date | None = None
+    top: Annotated[int, Field(ge=1)] | None = None
+    group_duplicates: bool = True
+    duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    audit: Annotated[int, Field(ge=0)] = 0
+    audit_strata: Annotated[int, Field(ge=1, le=100)] = 5
+    audit_seed: int = 0
     evidence_per_mode: Annotated[int, Field(ge=1, le=50)] = 3
     evidence_minimum_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    page_cases: Annotated[int, Field(ge=1)] = 500
+    page_cases: Annotated[int, Field(ge=1, le=5000)] = 500
     page_narrative_characters: Annotated[int, Field(ge=1000)] = 20_000
     max_characters: Annotated[int, Field(ge=1, le=1_000_000_000)] = 10_000_000
     minimum_known_words: Annotated[float, Field(ge=0, le=1)] = 0.15
+
+    @model_validator(mode="after")
+    def _since_needs_dates(self) -> Self:
+        if self.since and not self.date_column:
+            raise ValueError("since needs date_column, the name of the column that says when a case was received")
+        return self
 
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -240,7 +288,8 @@ def _explain(problem: Any, kind: type[BaseModel]) -> str:
     known, keys = _keys_at(kind, problem["loc"])
     place = ".".join(keys)
     if problem["type"] == "union_tag_not_found":
-        return f"key '{place}': needs a key 'kind', such as kind: transformer or kind: linear"
+        kinds = [f"kind: {name}" for name in _kinds_at(kind, keys)]
+        return f"key '{place}': needs a key 'kind', one of {', '.join(kinds)}"
     if problem["type"] != "extra_forbidden":
         return f"key '{place}': {problem['msg']}"
     hint = did_you_mean(keys[-1], known)
@@ -262,6 +311,15 @@ def _keys_at(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str]
             keys.append(str(part))
             around = current
     return sorted({name for model in around for name in model.model_fields}), keys
+
+
+def _kinds_at(kind: type[BaseModel], keys: Sequence[str]) -> list[str]:
+    """The kinds that the models at a place can be, in their order."""
+    models: list[type[BaseModel]] = [kind]
+    for key in keys:
+        fields = [model.model_fields[key] for model in models if key in model.model_fields]
+        models = [model for field in fields for model in _models_in(field.annotation)]
+    return [str(model.model_fields["kind"].default) for model in models if "kind" in model.model_fields]
 
 
 def _is_kind(model: type[BaseModel], part: int | str) -> bool:
