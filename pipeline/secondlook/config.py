@@ -224,7 +224,7 @@ class ScoreConfig(Strict):
     audit_seed: int = 0
     evidence_per_mode: Annotated[int, Field(ge=1, le=50)] = 3
     evidence_minimum_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    page_cases: Annotated[int, Field(ge=1, le=5000)] = 500
+    page_cases: Annotated[int, Field(ge=1, le=5000)] = 200
     page_narrative_characters: Annotated[int, Field(ge=1000)] = 20_000
     max_characters: Annotated[int, Field(ge=1, le=1_000_000_000)] = 10_000_000
     minimum_known_words: Annotated[float, Field(ge=0, le=1)] = 0.15

@@ -1,4 +1,4 @@
-"""The queue page: ranked cases with their evidence marked, in one file that asks the network for nothing.
+"""A page of the queue: ranked cases with their evidence marked, in one file that asks the network for nothing.
 
 What the page shows comes from strangers, so every text is escaped, and control characters that could
 reorder or hide text are written out as codes. The bytes depend on the arguments only.
@@ -10,16 +10,22 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from secondlook.codebook import Codebook
 from secondlook.schema import Case, Evidence, ScoredCase, Span
+from secondlook.text import normalise, split_passages
+
+FIRST = "queue.html"
+FOLDER = "pages"
+LIST = "list-001.html"
 
 PALETTE = 8
 """Colours with line patterns in ``queue.css``; later modes use them again, told apart by their number."""
@@ -30,12 +36,16 @@ DEEPEST = 4
 METADATA_CHARACTERS = 300
 """A longer metadata value is cut here: a column may hold a whole letter."""
 
+DIFFERENCES = 5
+"""Sentences that a copy has and its original has not, on the page."""
+
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
     """What the page says of the run as a whole.
 
-    ``narrative_characters`` bounds how much of one narrative is on the page.
+    ``narrative_characters`` bounds how much of one narrative is on the page. ``shown`` is how many cases are on
+    all pages together, None where there is one page; ``undated`` how many cases have no date that could be read.
     """
 
     bundle: str
@@ -43,6 +53,50 @@ class PageFacts:
     scored: int
     rejected: int
     narrative_characters: int
+    shown: int | None = None
+    undated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlace:
+    """Where a page stands among the pages of a queue: ``number`` counts from 1, ``starts`` are their first ranks."""
+
+    number: int
+    starts: Sequence[int]
+
+    @property
+    def total(self) -> int:
+        """How many pages there are."""
+        return len(self.starts)
+
+    @property
+    def first(self) -> str:
+        """The way from this page to the first."""
+        return FIRST if self.number == 1 else f"../{FIRST}"
+
+    @property
+    def folder(self) -> str:
+        """The way from this page to the others; with a slash at its end, or empty."""
+        return f"{FOLDER}/" if self.number == 1 else ""
+
+    def href(self, number: int) -> str:
+        """The way from this page to another."""
+        return self.first if number == 1 else self.folder + page_name(number)
+
+    @property
+    def near(self) -> list[int]:
+        """The numbers of the pages to link to: the first, the last and those around this one; 0 stands for a gap."""
+        numbers = [n for n in range(1, self.total + 1) if n in (1, self.total) or abs(n - self.number) <= 2]
+        return [n for one, other in pairwise([0, *numbers]) for n in ([other] if other == one + 1 else [0, other])]
+
+
+def page_name(number: int) -> str:
+    """The name of a page after the first, in its folder; ``queue.js`` makes the same.
+
+    >>> page_name(2)
+    'queue-00002.html'
+    """
+    return f"queue-{number:05d}.html"
 
 
 class Segment(NamedTuple):
@@ -103,6 +157,19 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """The case that a copy is read as: its id, its rank if it is on the same page, and what only the copy says.
+
+    ``others`` counts sentences of that kind that are not shown; None where the original's text is not at hand.
+    """
+
+    case_id: str
+    rank: int | None
+    only_here: tuple[str, ...]
+    others: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CaseView:
     """A case as the template needs it."""
 
@@ -116,35 +183,55 @@ class CaseView:
     depth: int
     excerpts: tuple[Excerpt, ...]
     skipped_at_end: int
+    explanation: str
+    drawn: bool
+    copied: Copied | None
 
 
-def render_queue(cases: Sequence[ScoredCase], codebook: Codebook, facts: PageFacts) -> str:
-    """The page, as HTML.
+def render_queue(
+    cases: Sequence[ScoredCase],
+    codebook: Codebook,
+    facts: PageFacts,
+    place: PagePlace | None = None,
+    before: ScoredCase | None = None,
+) -> str:
+    """A page of the queue, as HTML.
 
     Args:
         cases: the cases to show, in the order to read them.
         codebook: the modes, which every case has a score for.
         facts: the run's counts and its bundle.
+        place: where the page stands among others; None where it is the only one.
+        before: the last case on the pages before that is no copy: the first ones here may be copies of it.
     """
-    marks = {
-        mode.id: ModeMark(number, (number - 1) % PALETTE, mode.title)
-        for number, mode in enumerate(codebook.modes, start=1)
-    }
-    style, script = _asset("queue.css"), _asset("queue.js")
+    marks = mode_marks(codebook)
+    style, script = asset("queue.css"), asset("queue.js")
     return (
-        _environment()
+        environment()
         .get_template("queue.html.jinja")
         .render(
-            cases=[_case_view(item, marks, facts.narrative_characters) for item in cases],
+            cases=list(_case_views(cases, marks, facts.narrative_characters, before)),
             modes=[(marks[mode.id], mode) for mode in codebook.modes],
             flagged={marks[mode].number: sum(item.flags[mode] for item in cases) for mode in marks},
             unflagged=sum(not any(item.flags.values()) for item in cases),
+            drawn=sum(item.drawn_for_audit for item in cases),
             facts=facts,
+            shown=len(cases) if facts.shown is None else facts.shown,
+            place=place,
+            list=LIST,
             style=Markup(style),  # noqa: S704 (our own file)
             script=Markup(script),  # noqa: S704 (our own file)
-            policy=_policy(style, script),
+            policy=policy(style, script),
         )
     )
+
+
+def mode_marks(codebook: Codebook) -> dict[str, ModeMark]:
+    """How each mode looks, by its id."""
+    return {
+        mode.id: ModeMark(number, (number - 1) % PALETTE, mode.title)
+        for number, mode in enumerate(codebook.modes, start=1)
+    }
 
 
 def segments(length: int, evidence: Sequence[Evidence]) -> list[Segment]:
@@ -214,6 +301,8 @@ def plain(text: str) -> str:
 
 def shown(text: str) -> Markup:
     """A text as markup: escaped, control characters as marked codes, line ends as they were."""
+    if not _CONTROL.search(text):
+        return escape(text)
     parts = _LINE_END_OR_CONTROL.split(text)
     return Markup("").join(_control(part) if place % 2 else part for place, part in enumerate(parts))
 
@@ -248,11 +337,14 @@ def _thousands(count: int) -> str:
     return f"{count:,}"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A template file that is taken as it is."""
     return (files("secondlook") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _environment() -> Environment:
+@cache
+def environment() -> Environment:
+    """Templates that escape what they are given."""
     environment = Environment(
         loader=PackageLoader("secondlook"),
         autoescape=True,
@@ -265,7 +357,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
     """A content security policy that admits this style and this script, and no request at all."""
     sources = "; ".join(
         f"{kind}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
@@ -274,7 +366,36 @@ def _policy(style: str, script: str) -> str:
     return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
 
 
-def _case_view(item: ScoredCase, marks: Mapping[str, ModeMark], limit: int) -> CaseView:
+def _case_views(
+    cases: Sequence[ScoredCase], marks: Mapping[str, ModeMark], limit: int, original: ScoredCase | None
+) -> Iterator[CaseView]:
+    on_page = False
+    for item in cases:
+        if item.duplicate_of is None:
+            original, on_page = item, True
+        yield _case_view(item, marks, limit, _copied(item, original, on_page))
+
+
+def _copied(item: ScoredCase, original: ScoredCase | None, on_page: bool) -> Copied | None:
+    if item.duplicate_of is None:
+        return None
+    if original is None or original.case.case_id != item.duplicate_of:
+        return Copied(item.duplicate_of, None, (), None)
+    only_here = _only_here(item.case.narrative, original.case.narrative)
+    shown_here = tuple(text[:METADATA_CHARACTERS] for text in only_here[:DIFFERENCES])
+    return Copied(
+        item.duplicate_of, original.rank if on_page else None, shown_here, len(only_here) - len(shown_here)
+    )
+
+
+def _only_here(text: str, original: str) -> list[str]:
+    """The sentences of a text that its original does not have: one word in them may be what matters."""
+    known = {normalise(original[start:end]).lower() for start, end in split_passages(original)}
+    sentences = [text[start:end] for start, end in split_passages(text)]
+    return [sentence for sentence in sentences if normalise(sentence).lower() not in known]
+
+
+def _case_view(item: ScoredCase, marks: Mapping[str, ModeMark], limit: int, copied: Copied | None) -> CaseView:
     flagged = [mode for mode in marks if item.flags[mode]]
     highest = max(marks, key=lambda mode: item.scores[mode])
     chosen = [evidence for evidence in item.evidence if evidence.mode in (flagged or [highest])]
@@ -296,6 +417,9 @@ def _case_view(item: ScoredCase, marks: Mapping[str, ModeMark], limit: int) -> C
             for span, end in zip(spans, ends, strict=False)
         ),
         skipped_at_end=len(text) - ends[-1],
+        explanation=item.explanation,
+        drawn=item.drawn_for_audit,
+        copied=copied,
     )
 
 

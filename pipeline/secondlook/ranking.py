@@ -25,6 +25,9 @@ from secondlook.schema import Case
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 
+MOST_SHOWN = 100_000
+"""So many cases page and workbook show where no ``top`` is given, not counting copies."""
+
 SMALLEST_STRATUM = 2
 """Draws from a stratum, at least: from a single one nobody can tell how far its cases differ."""
 
@@ -264,7 +267,7 @@ def _reading(original: Places, draw: _Draw, top: int | None) -> Places:
     Whoever stops half-way has then read half of the audit, and a random half: it goes by the order of the draw.
     """
     is_original = original == np.arange(len(original))
-    cut = (np.cumsum(is_original) <= top) if top else np.ones(len(original), np.bool_)
+    cut = np.cumsum(is_original) <= (top or MOST_SHOWN)
     read = np.flatnonzero(is_original & cut & ~draw.drawn)
     if top is None:  # only what is flagged will be read: the audit has to stand among that
         reached = int((draw.probability[read] == 1).sum()) if draw.drawn.any() else len(read)
@@ -326,3 +329,25 @@ def _number(value: float) -> str:
 
 def _alike(similarity: float) -> str:
     return "the same wording" if similarity == 1 else f"similarity {min(similarity, 0.99):.2f}"
+
+
+def page_starts(ranking: Ranking, page_cases: int) -> tuple[int, ...]:
+    """The rank at which each page of :attr:`Ranking.reading` begins, by which a rank is found; at least one page.
+
+    A case that was drawn stands among others, so that its own rank says nothing of the page.
+    """
+    starts, highest = [], 1
+    own = ~ranking.drawn[ranking.original[ranking.reading]]
+    for first in range(0, max(1, len(ranking.reading)), page_cases):
+        part = slice(first, first + page_cases)
+        ranks = ranking.reading[part][own[part]] + 1
+        highest = int(ranks.min()) if len(ranks) else highest
+        starts.append(highest)
+    return tuple(starts)
+
+
+def pages_of(ranking: Ranking, page_cases: int) -> Places:
+    """The number of the page that each case is on, 0 where it is on none. *Shape:* ``(cases,)``."""
+    pages = np.zeros(len(ranking), np.int64)
+    pages[ranking.reading] = np.arange(len(ranking.reading)) // page_cases + 1
+    return pages

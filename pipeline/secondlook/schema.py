@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 
@@ -82,7 +83,9 @@ class ScoredCase:
 
     ``scores`` are calibrated probabilities by mode, ``intervals`` how far the calibration knows them,
     ``flags`` say which reach the operating point, ``evidence`` lists the passages by mode and falling share,
-    ``rank`` is 1 for the first to read.
+    ``rank`` is 1 for the first to read. ``explanation`` says in a sentence why it stands there, ``date_received``
+    is None where it is not known, ``duplicate_of`` names the case that this one copies, with their ``similarity``,
+    and ``drawn_for_audit`` says that it is read for having been drawn at random.
     """
 
     case: Case
@@ -92,3 +95,8 @@ class ScoredCase:
     intervals: Mapping[str, tuple[float, float]]
     flags: Mapping[str, bool]
     evidence: tuple[Evidence, ...]
+    explanation: str = ""
+    date_received: datetime | None = None
+    duplicate_of: str | None = None
+    similarity: float | None = None
+    drawn_for_audit: bool = False
