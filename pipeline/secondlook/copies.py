@@ -135,9 +135,8 @@ def _shared_buckets(
     place, bucket = np.concatenate(places), np.concatenate(buckets)
     by_place = np.argsort(place, kind="stable")
     place, bucket = place[by_place], bucket[by_place]
-    starts = np.flatnonzero(np.r_[True, place[1:] != place[:-1]]) if len(place) else np.zeros(0, int)
-    for start, end in zip(starts, [*starts[1:], len(place)], strict=True):
-        yield int(place[start]), bucket[start:end].tolist()
+    for one, start, size in zip(*np.unique(place, return_index=True, return_counts=True), strict=True):
+        yield int(one), bucket[start : start + size].tolist()
 
 
 def _band_rows(threshold: float) -> int:

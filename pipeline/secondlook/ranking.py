@@ -274,7 +274,7 @@ def _reading(original: Places, draw: _Draw, top: int | None) -> Places:
     else:
         reached = len(read)
     every = (reached + 1) / (len(draw.turn) + 1)
-    slots = np.r_[np.arange(len(read)) * 1.0, np.ceil(np.arange(1, len(draw.turn) + 1) * every) - 0.5]
+    slots = np.r_[np.arange(len(read)) * 1.0, np.rint(np.arange(1, len(draw.turn) + 1) * every) - 0.5]
     order = np.r_[read, draw.turn][np.argsort(slots, kind="stable")]
     # A group goes where its original goes.
     place_of = np.full(len(original), len(original))

@@ -186,12 +186,12 @@ def test_the_header_counts() -> None:
     for words in (
         "1,204 cases scored",
         "3 rejected: see rejects.csv",
-        "the first 1 of 1,204 are here; the rest is in queue.parquet",
+        "1 of 1,204 are here to read; queue.parquet has all",
         "0123456789ab<",
         "they are not findings",
     ):
         assert words in html
-    assert "the rest is in" not in render_queue([_case("One.")], _codebook(), PageFacts("b", "d", 1, 0, 1000))
+    assert "here to read" not in render_queue([_case("One.")], _codebook(), PageFacts("b", "d", 1, 0, 1000))
 
 
 @pytest.mark.parametrize(("rejected", "says"), [(0, "The input held no cases."), (2, "2 were set aside")])
