@@ -1,4 +1,4 @@
-"""Copies: which cases of a queue say the same, so that a reviewer reads one of them?
+"""Copies: which cases of a queue say the same, so that a reviewer reads one of them.
 
 A narrative leaves a signature of fixed size while it streams by (MinHash, Broder 1997, by datasketch); signatures
 propose copies (locality-sensitive hashing: Leskovec, Rajaraman and Ullman 2014, section 3.4), and the texts of those
@@ -25,7 +25,7 @@ FOUND = 0.99
 """Of the pairs that are exactly as similar as asked for, this share is proposed; of more similar ones, more."""
 
 MOST_ORIGINALS = 64
-"""So many originals are kept of those that share a bucket: forms with the same boilerplate would else all be compared."""
+"""So many originals are kept of those that share a bucket: else all forms of one boilerplate would be compared."""
 
 MOST_COMPARED = 8
 """The originals whose texts one case is compared with: the likeliest by their signatures."""

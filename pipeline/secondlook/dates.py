@@ -1,4 +1,4 @@
-"""Dates: when was a case received, as tables, forms and people write it?
+"""Dates: when a case was received, as tables, forms and people write it.
 
 Read strictly: a text is one of the forms below or no date. ``03/04/2026`` is one only where the order of day and
 month is said, since half the world reads it otherwise.

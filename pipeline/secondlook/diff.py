@@ -23,9 +23,7 @@ _ON_WHAT_IS_SHOWN = ("evidence_per_mode", "evidence_minimum_share", "page_cases"
 _ON_THE_ORDER = ("priority", "date_column", "date_order", "group_duplicates", "duplicate_similarity")
 _ON_THE_AUDIT = ("audit", "audit_strata", "audit_seed")
 _MOVES_NO_SCORE = _ON_WHAT_IS_READ + _ON_WHAT_IS_SHOWN + _ON_THE_ORDER + _ON_THE_AUDIT
-MOVES_NO_SCORE = frozenset(
-    ["inputs", "version: pyarrow", *(f"configuration: {name}" for name in _MOVES_NO_SCORE)]
-)
+MOVES_NO_SCORE = frozenset(["inputs", "version: pyarrow", *(f"configuration: {name}" for name in _MOVES_NO_SCORE)])
 """Settings that leave the scores and flags of a narrative as they are, whatever else they change."""
 
 Pair = tuple[float | None, float | None]

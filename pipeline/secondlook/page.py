@@ -383,9 +383,7 @@ def _copied(item: ScoredCase, original: ScoredCase | None, on_page: bool) -> Cop
         return Copied(item.duplicate_of, None, (), None)
     only_here = _only_here(item.case.narrative, original.case.narrative)
     shown_here = tuple(text[:METADATA_CHARACTERS] for text in only_here[:DIFFERENCES])
-    return Copied(
-        item.duplicate_of, original.rank if on_page else None, shown_here, len(only_here) - len(shown_here)
-    )
+    return Copied(item.duplicate_of, original.rank if on_page else None, shown_here, len(only_here) - len(shown_here))
 
 
 def _only_here(text: str, original: str) -> list[str]:

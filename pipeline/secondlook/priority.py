@@ -1,4 +1,4 @@
-"""Priority: by what number is the queue sorted?
+"""Priority: the number by which the queue is sorted.
 
 One function for one case and for a million, so that a score computed again gives the same priority to the bit.
 """

@@ -1,4 +1,4 @@
-"""Ranking: in what order are cases read, why each stands where it does, and which are drawn for the audit?
+"""Ranking: in what order cases are read, why each stands where it does, and which are drawn for the audit.
 
 All in columns, so that a million cases are ranked in seconds; narratives are asked for only where two may be copies.
 Nothing depends on the order in which the cases came.
@@ -75,7 +75,8 @@ class Ranking:
     @property
     def is_copy(self) -> NDArray[np.bool_]:
         """Whether each case is read as another. *Shape:* ``(cases,)``."""
-        return self.original != np.arange(len(self))
+        copies: NDArray[np.bool_] = self.original != np.arange(len(self))
+        return copies
 
 
 def rank(
@@ -102,7 +103,7 @@ def rank(
     rows, original = rows[behind], place_of[copies.original[behind]]
     order = priority[rows]
     ids = scored.case_ids.take(pa.array(rows))
-    draw = _draw(ids, order, original, scored.flags[rows].any(axis=1), config)
+    draw = _draw(ids, order, original, np.asarray(scored.flags[rows].any(axis=1)), config)
     return Ranking(
         rows=rows,
         priority=order,
@@ -287,7 +288,9 @@ def _reading(original: Places, draw: _Draw, top: int | None) -> Places:
 def _weights(codebook: Codebook, config: ScoreConfig) -> Array:
     """What part of the priority each unit of a mode's score can be; zero where it does not count."""
     if isinstance(config.priority, SingleModePriority):
-        return np.eye(len(codebook.modes))[mode_column(config.priority, codebook)]
+        weights: Array = np.zeros(len(codebook.modes))
+        weights[mode_column(config.priority, codebook)] = 1
+        return weights
     if isinstance(config.priority, AnyModePriority):
         return np.ones(len(codebook.modes))
     return severity_weights(codebook)

@@ -192,7 +192,7 @@ def _about(book: Workbook, facts: PageFacts, columns_left_out: int, formats: Map
         "All cases, with the 95% intervals of their scores, are in queue.parquet; whole narratives in queue.html.",
         "A score says among how many of a hundred cases like this the mode would hold.",
         "Flagged: the score is at or above the mode's operating point.",
-        "Copy of: nearly the same text as that case. Read that one; queue.html shows the sentences in which they differ.",
+        "Copy of: nearly the same text as that case. Read that one; queue.html shows what only the copy says.",
         "Drawn for the audit: read for having been drawn at random, to find out what the queue misses.",
         f"Bundle: {facts.bundle}, {facts.bundle_digest}",
     ]

@@ -12,6 +12,7 @@ import pytest
 
 from secondlook.codebook import Codebook, Mode
 from secondlook.page import PageFacts, render_queue
+from secondlook.pages import ListLine, write_list, write_pages
 from secondlook.schema import Case, Evidence, ScoredCase, Span
 
 if TYPE_CHECKING:
@@ -188,6 +189,118 @@ def test_without_scripts_it_is_a_plain_list(browser: Browser, path: Path) -> Non
     page.goto(path.as_uri())
     assert not page.locator("#controls").is_visible()
     assert page.locator("article").count() == 4
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def paged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve cases on three pages: the fourth copies the third and the ninth, drawn for the audit, stands second."""
+    folder = tmp_path_factory.mktemp("paged")
+    codebook = Codebook(name="t", version="1", modes=(Mode(id="told", title="Told", definition="For tests."),))
+    facts = PageFacts("default", "ab" * 32, 12, 0, 1200, shown=12)
+    order = [1, 9, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
+    cases = [
+        ScoredCase(
+            Case(f"CMP-{rank}", TEXT, {}, "cases.csv", rank + 1), rank, 1 / rank, {"told": 0.9}, {"told": (0.8, 0.95)},
+            {"told": rank % 2 == 0}, (), explanation=f"Stands here for being number {rank}",
+            duplicate_of="CMP-3" if rank == 4 else None, drawn_for_audit=rank == 9,
+        )
+        for rank in order
+    ]  # fmt: skip
+    write_pages(folder, cases, codebook, facts, [1, 4, 8], 4)
+    pages = {rank: place // 4 + 1 for place, rank in enumerate(order)}
+    lines = (ListLine(n, f"CMP-{n}", 1 / n, (n % 2 == 0,), pages[n], copy=n == 4, drawn=n == 9) for n in range(1, 13))
+    write_list(folder, lines, 12, codebook, facts)
+    return folder
+
+
+@pytest.fixture
+def tab(browser: Browser, paged: Path) -> Iterator[Page]:
+    """The first of three pages, opened; at the end nothing may have been asked for but the run's own files."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((paged / "queue.html").as_uri())
+    yield page
+    context.close()
+    assert said == []
+    assert all(url.startswith(paged.as_uri()) for url in asked)
+
+
+def test_keys_and_links_turn_the_pages_and_keep_the_filter(tab: Page) -> None:
+    assert tab.locator("#status").text_content() == "4 of 4 cases on this page shown."
+    tab.get_by_role("radio", name="Told 1").check()
+    assert _shown(tab) == ["case-2"]
+    tab.keyboard.press("n")
+    tab.wait_for_url("**/pages/queue-00002.html#show=1")
+    assert _shown(tab) == ["case-4", "case-6"]
+    tab.get_by_role("link", name="Next page").first.click()
+    tab.wait_for_url("**/pages/queue-00003.html#show=1")
+    assert tab.get_by_role("link", name="Next page").count() == 0
+    tab.keyboard.press("n")
+    assert _shown(tab) == ["case-8", "case-10", "case-12"]
+    tab.get_by_role("radio", name="All 4").check()
+    tab.get_by_role("navigation", name="Pages, below").get_by_role("link", name="Page 1").click()
+    tab.wait_for_url("**/queue.html")
+    assert tab.get_by_role("radio", name="All 4").is_checked()
+
+
+@pytest.mark.parametrize(
+    ("rank", "page", "case"),
+    [("6", "pages/queue-00002.html", "case-6"), ("2", "queue.html", "case-2"), ("9", "pages/queue-00003.html", "case-10"),
+     ("999", "pages/queue-00003.html", "")],
+)  # fmt: skip
+def test_a_rank_is_gone_to(tab: Page, rank: str, page: str, case: str) -> None:
+    tab.keyboard.press("g")
+    tab.keyboard.type(rank)
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(f"**/{page}#rank={rank}")
+    assert _focused(tab) == case
+
+
+def test_what_is_no_rank_goes_nowhere(tab: Page) -> None:
+    address = tab.url
+    for text in ("nine", "-3", "1e3x", ""):
+        tab.locator("#rank").fill(text)
+        tab.locator("#rank").press("Enter")
+    assert tab.url == address
+
+
+def test_a_drawn_case_and_a_copy_say_so(tab: Page) -> None:
+    tab.get_by_role("radio", name="Drawn for the audit 1").check()
+    assert _shown(tab) == ["case-9"]
+    assert tab.locator("#case-9 .tag").text_content() == "Drawn for the audit"
+    assert tab.locator("#case-9 .why").text_content() == "Stands here for being number 9."
+    tab.keyboard.press("n")
+    tab.wait_for_url("**/queue-00002.html*")
+    tab.get_by_role("radio", name="All 4").check()
+    assert not tab.locator("#case-4 .text").first.is_visible()
+    assert tab.get_by_text("It has every sentence of this one.").is_visible()
+    tab.locator("#case-4 summary").click()
+    assert tab.locator("#case-4 .text").first.is_visible()
+
+
+def test_the_list_leads_to_every_case(tab: Page) -> None:
+    tab.get_by_role("link", name="All cases, a line each").click()
+    assert tab.get_by_role("listitem").filter(has_text="CMP-").count() == 12
+    tab.get_by_role("link", name="CMP-7", exact=True).click()
+    tab.wait_for_url("**/queue-00002.html#case-7")
+    assert tab.locator("#case-7").evaluate("item => Math.abs(item.getBoundingClientRect().top) < 40")
+
+
+@pytest.mark.parametrize("name", ["queue.html", "pages/queue-00002.html", "pages/list-001.html"])
+def test_paged_files_fit_a_narrow_screen_and_work_without_scripts(browser: Browser, paged: Path, name: str) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 320, "height": 640})
+    page = context.new_page()
+    page.goto((paged / name).as_uri())
+    width = page.locator("html").evaluate("item => item.scrollWidth")
+    assert width <= 320
+    page.get_by_role("link", name="CMP-9" if "list" in name else "Next page", exact=True).first.click()
+    assert "queue" in page.url
     context.close()
 
 

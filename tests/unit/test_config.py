@@ -62,3 +62,29 @@ def test_the_shipped_configurations_load(project: Path) -> None:
     assert load_config(project / "configs/linear.yaml", TrainConfig).name == "linear"
     assert load_config(project / "configs/score.yaml", ScoreConfig) == ScoreConfig()
     load_config(project / "configs/split.yaml", SplitConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("priority: {kind: severty}", "priority"),
+        ("priority: severity", "priority"),
+        ("priority: {mode: told}", "needs a key 'kind', one of kind: severity, kind: any_mode, kind: mode"),
+        ("priority: {kind: mode}", "priority.mode"),
+        ("since: 2026-09-01", "since needs date_column"),
+        ("since: last week\ndate_column: received", "key 'since'"),
+        ("top: 0", "key 'top'"),
+        ("audit: -1", "key 'audit'"),
+        ("duplicate_similarity: 0.2", "key 'duplicate_similarity'"),
+        ("date_order: day", "key 'date_order'"),
+        ("audit_stratum: 3", "did you mean 'audit_strata'"),
+    ],
+)
+def test_a_queue_that_cannot_be_built_is_refused_before_it_is_scored(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(_write(tmp_path, text), ScoreConfig)
+    assert says in str(error.value)
+
+
+def test_the_shipped_choices_are_the_defaults(project: Path) -> None:
+    assert load_config(project / "configs/score.yaml", ScoreConfig) == ScoreConfig()

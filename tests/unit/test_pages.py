@@ -44,7 +44,12 @@ class _Links(HTMLParser):
 
 def _write(folder: Path, count: int, size: int) -> list[Path]:
     write_pages(
-        folder, (_case(rank) for rank in range(1, count + 1)), CODEBOOK, _facts(count, count), range(1, count + 1, size), size
+        folder,
+        (_case(rank) for rank in range(1, count + 1)),
+        CODEBOOK,
+        _facts(count, count),
+        range(1, count + 1, size),
+        size,
     )
     lines = (
         ListLine(rank, f"C-{rank}", 1 / rank, (True,), (rank - 1) // size + 1, copy=False, drawn=False)
@@ -119,13 +124,23 @@ def test_a_copy_names_its_original_and_says_what_only_it_says(tmp_path: Path) ->
 
 
 def test_the_bytes_depend_on_the_arguments_only(tmp_path: Path) -> None:
-    one, other = ([path.read_bytes() for path in _write(tmp_path / name, 12, 5)] for name in ("a", "b") if not (tmp_path / name).mkdir())
+    one, other = (
+        [path.read_bytes() for path in _write(tmp_path / name, 12, 5)]
+        for name in ("a", "b")
+        if not (tmp_path / name).mkdir()
+    )
     assert one == other
 
 
 @pytest.mark.parametrize(
     ("number", "total", "near"),
-    [(1, 1, [1]), (1, 3, [1, 2, 3]), (1, 9, [1, 2, 3, 0, 9]), (5, 9, [1, 0, 3, 4, 5, 6, 7, 0, 9]), (9, 9, [1, 0, 7, 8, 9])],
+    [
+        (1, 1, [1]),
+        (1, 3, [1, 2, 3]),
+        (1, 9, [1, 2, 3, 0, 9]),
+        (5, 9, [1, 0, 3, 4, 5, 6, 7, 0, 9]),
+        (9, 9, [1, 0, 7, 8, 9]),
+    ],
 )
 def test_links_lead_to_the_ends_and_around(number: int, total: int, near: list[int]) -> None:
     assert PagePlace(number, range(1, total + 1)).near == near

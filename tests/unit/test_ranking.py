@@ -100,14 +100,24 @@ def test_the_order_is_total_and_every_case_is_in_it_once(table: Any) -> None:
     assert sorted(order) == sorted(table)
     moments = dict(zip(table, read_dates([row[2] for row in rows]), strict=True))
     keys = [
-        (-priority, np.isnat(moments[case_id]), 0 if np.isnat(moments[case_id]) else int(moments[case_id].astype(int)), case_id)
+        (
+            -priority,
+            np.isnat(moments[case_id]),
+            0 if np.isnat(moments[case_id]) else int(moments[case_id].astype(int)),
+            case_id,
+        )
         for case_id, priority in zip(order, found.priority.tolist(), strict=True)
     ]
     assert keys == sorted(keys)
 
 
 def test_a_copy_stands_behind_its_original_and_both_point_to_each_other() -> None:
-    rows: list[Row] = [("a", (0.9, 0.9), None), ("b", (0.7, 0.7), None), ("c", (0.6, 0.6), None), ("d", (0.1, 0.1), None)]
+    rows: list[Row] = [
+        ("a", (0.9, 0.9), None),
+        ("b", (0.7, 0.7), None),
+        ("c", (0.6, 0.6), None),
+        ("d", (0.1, 0.1), None),
+    ]
     texts = {"a": _text(1), "b": _text(2), "c": _text(1) + " once more", "d": _text(2)}
     order, found = _rank(rows, texts)
     assert order == ["a", "c", "b", "d"]
@@ -141,7 +151,13 @@ def test_a_mode_that_the_codebook_lacks_is_refused() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(number=st.integers(0, 80), audit=st.integers(0, 90), strata=st.integers(1, 8), top=st.none() | st.integers(1, 60), seed=st.integers(0, 9))
+@given(
+    number=st.integers(0, 80),
+    audit=st.integers(0, 90),
+    strata=st.integers(1, 8),
+    top=st.none() | st.integers(1, 60),
+    seed=st.integers(0, 9),
+)
 def test_the_draw_is_of_the_size_asked_for_and_every_probability_is_known(
     number: int, audit: int, strata: int, top: int | None, seed: int
 ) -> None:
@@ -225,7 +241,9 @@ def test_since_sets_aside_with_a_reason_and_never_for_want_of_a_date() -> None:
         text: received_before(Case("a", "x", {"received": text}), config)
         for text in ("2026-08-31", "2026-09-01", "2026-08-31T23:59:59", "soon", None)
     }
-    assert reasons.pop("2026-08-31") == "received 2026-08-31, before 2026-09-01: not scored; leave out --since to score it"
+    assert (
+        reasons.pop("2026-08-31") == "received 2026-08-31, before 2026-09-01: not scored; leave out --since to score it"
+    )
     assert reasons.pop("2026-08-31T23:59:59")
     assert set(reasons.values()) == {None}
     assert received_before(Case("a", "x"), config) is None

@@ -124,7 +124,9 @@ def test_more_columns_than_people_read_are_left_out_and_counted(tmp_path: Path) 
 
 def test_an_empty_queue_is_a_workbook_too(tmp_path: Path) -> None:
     write_workbook(tmp_path / "queue.xlsx", [], CODEBOOK, FACTS, [])
-    assert _rows(tmp_path / "queue.xlsx") == [] or all(c.value is None for c in _rows(tmp_path / "queue.xlsx")[0].values())
+    assert _rows(tmp_path / "queue.xlsx") == [] or all(
+        c.value is None for c in _rows(tmp_path / "queue.xlsx")[0].values()
+    )
 
 
 def test_the_bytes_depend_on_the_arguments_only_and_nothing_is_left_beside(tmp_path: Path) -> None:
