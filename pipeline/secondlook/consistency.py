@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,17 +75,33 @@ def check_ids(run: StoredRun) -> Iterator[Mismatch]:
 
 
 def check_ranks(queue: pd.DataFrame | None) -> Iterator[Mismatch]:
-    """Ranks run from 1 by falling priority, ties by case id."""
+    """Ranks run from 1: by falling priority, then the older case, then by id; copies directly behind their original.
+
+    A queue without the columns ``date_received`` and ``duplicate_of`` has neither dates nor copies.
+    """
     if queue is None:
         return
-    rows = list(zip(queue["case_id"], queue["rank"], queue["priority"], strict=True))
-    for place, (case_id, rank, _) in enumerate(rows, start=1):
+    nothing = [None] * len(queue)
+    dates = queue["date_received"].tolist() if "date_received" in queue else nothing
+    originals = queue["duplicate_of"].tolist() if "duplicate_of" in queue else nothing
+    last: tuple[Any, ...] | None = None  # the original above
+    rows = zip(queue["case_id"], queue["rank"], queue["priority"], dates, originals, strict=True)
+    for place, (case_id, rank, priority, received, copy_of) in enumerate(rows, start=1):
         if rank != place:
             yield Mismatch(QUEUE, f"has rank {rank} and stands in place {place}", RESTORE, case_id)
-    for (before, _, higher), (case_id, _, priority) in pairwise(rows):
-        if not (-higher, before) < (-priority, case_id):
-            what = f"stands behind case {before}, which has a lower priority or, at the same, a later id"
+        undated = pd.isna(received)
+        key = (-priority, undated, pd.Timestamp(0) if undated else received, case_id)
+        if isinstance(copy_of, str):
+            if last is None or last[-1] != copy_of:
+                yield Mismatch(QUEUE, f"is a copy of case {copy_of} and does not stand behind it", RESTORE, case_id)
+            continue
+        if last is not None and not last < key:
+            what = (
+                f"stands behind case {last[-1]}, which has a lower priority or, at the same, a later date or, at that, "
+                "a later id"
+            )
             yield Mismatch(QUEUE, what, RESTORE, case_id)
+        last = key
 
 
 def gaps(length: int, spans: Sequence[Span]) -> list[Span]:

@@ -373,14 +373,16 @@ def _case_views(
     for item in cases:
         if item.duplicate_of is None:
             original, on_page = item, True
-        yield _case_view(item, marks, limit, _copied(item, original, on_page))
+        yield _case_view(item, marks, limit, _copied(item, original, on_page, limit))
 
 
-def _copied(item: ScoredCase, original: ScoredCase | None, on_page: bool) -> Copied | None:
+def _copied(item: ScoredCase, original: ScoredCase | None, on_page: bool, limit: int) -> Copied | None:
     if item.duplicate_of is None:
         return None
     if original is None or original.case.case_id != item.duplicate_of:
         return Copied(item.duplicate_of, None, (), None)
+    if max(len(item.case.narrative), len(original.case.narrative)) > limit:  # a book would take its time
+        return Copied(item.duplicate_of, original.rank if on_page else None, (), None)
     only_here = _only_here(item.case.narrative, original.case.narrative)
     shown_here = tuple(text[:METADATA_CHARACTERS] for text in only_here[:DIFFERENCES])
     return Copied(item.duplicate_of, original.rank if on_page else None, shown_here, len(only_here) - len(shown_here))

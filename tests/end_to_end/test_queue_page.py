@@ -304,10 +304,24 @@ def test_paged_files_fit_a_narrow_screen_and_work_without_scripts(browser: Brows
     context.close()
 
 
-def test_axe_finds_nothing(page: Page) -> None:
+def _violations(page: Page) -> list[tuple[str, str]]:
     source = os.environ.get("SECONDLOOK_AXE")
     if not source:
         pytest.skip("SECONDLOOK_AXE does not name an axe.min.js (npm install axe-core)")
     page.evaluate(Path(source).read_text(encoding="utf-8") + "; undefined")
     found = page.evaluate("axe.run()")
-    assert [(item["id"], item["nodes"][0]["html"]) for item in found["violations"]] == []
+    return [(item["id"], item["nodes"][0]["html"]) for item in found["violations"]]
+
+
+def test_axe_finds_nothing(page: Page) -> None:
+    assert _violations(page) == []
+
+
+@pytest.mark.parametrize("name", ["queue.html", "pages/queue-00002.html", "pages/list-001.html"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_further_pages(
+    tab: Page, paged: Path, name: str, scheme: Literal["light", "dark"]
+) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    tab.goto((paged / name).as_uri())
+    assert _violations(tab) == []
