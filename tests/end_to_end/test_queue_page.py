@@ -197,7 +197,7 @@ def paged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve cases on three pages: the fourth copies the third and the ninth, drawn for the audit, stands second."""
     folder = tmp_path_factory.mktemp("paged")
     codebook = Codebook(name="t", version="1", modes=(Mode(id="told", title="Told", definition="For tests."),))
-    facts = PageFacts("default", "ab" * 32, 12, 0, 1200, shown=12)
+    facts = PageFacts("default", "ab" * 32, 12, 0, 2000, shown=12)
     order = [1, 9, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
     cases = [
         ScoredCase(
