@@ -10,37 +10,52 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from secondlook.encoder.network import EvidenceEncoder
 
 
 def to_onnx(network: EvidenceEncoder, quantise: bool) -> bytes:
-    """The network as an ONNX graph from ``input_ids`` and ``attention_mask`` to ``scores`` and ``weights``.
+    """The network as an ONNX graph from ``input_ids`` to ``scores`` and ``weights``.
 
-    Quantised, matrices and embeddings are int8 (symmetric, a scale for every channel) and activations
-    are quantised as they pass (Jacob et al. 2018; ONNX Runtime's dynamic quantisation).
+    There is no mask: windows run one by one and have no padding, and adding zeros to every attention
+    score would be a tenth of the work. Quantised, matrices and embeddings are int8 (symmetric, a scale
+    for every channel) and activations are quantised as they pass (Jacob et al. 2018; ONNX Runtime's
+    dynamic quantisation).
     """
     graph = _export(network)
     return _quantise(graph) if quantise else graph
+
+
+class _Unpadded(nn.Module):
+    """The network as it is run on windows without padding."""
+
+    def __init__(self, network: EvidenceEncoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        scores, weights = self.network(input_ids, None)
+        return scores, weights
 
 
 def _export(network: EvidenceEncoder) -> bytes:
     network.float()
     network.cpu()
     network.train(False)
-    network.encoder.set_attn_implementation("eager")  # traced whole; the fused kernel leaves a mask of ones out
+    network.encoder.set_attn_implementation("eager")  # products and a softmax, which ONNX has, not a fused kernel
     example = torch.ones((2, 8), dtype=torch.long)
     axes = {0: "windows", 1: "tokens"}
     buffer: Any = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network,
-            (example, example),
+            _Unpadded(network),
+            (example,),
             buffer,
-            input_names=["input_ids", "attention_mask"],
+            input_names=["input_ids"],
             output_names=["scores", "weights"],
-            dynamic_axes=dict.fromkeys(("input_ids", "attention_mask", "scores", "weights"), axes),
+            dynamic_axes=dict.fromkeys(("input_ids", "scores", "weights"), axes),
             opset_version=17,
             dynamo=False,
         )
