@@ -18,6 +18,8 @@ from secondlook.schema import ScoredCase
 if TYPE_CHECKING:
     from secondlook.agreement import Agreement
     from secondlook.audit import Check
+    from secondlook.bench import Report
+    from secondlook.bench.sizes import Costs
     from secondlook.bundle import ModeCalibration
     from secondlook.diff import CaseDifference, Difference, FlagChanges, Setting
     from secondlook.doubt import Doubt
@@ -114,6 +116,52 @@ def doubts_table(doubts: Sequence[Doubt]) -> Table:
     for one in doubts:
         given = "positive" if one.label else "negative"
         table.add_row(printable(one.id), one.mode, given, f"{one.probability:.2f}", f"{one.quality:.2f}")
+    return table
+
+
+def speed_table(report: Report) -> Table:
+    """Every contender's rate, and how often ours fits into its time."""
+    title = (
+        f"{report.narratives} narratives, {report.passages} passages, {report.windows} windows "
+        f"({report.distinct_windows} distinct); median of {len(report.timings[0].seconds)} turns"
+    )
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("contender", no_wrap=True)
+    for heading in ("narratives/s", "passages/s", "times ours"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("how")
+    for timing in report.timings:
+        rates = (report.narratives / timing.median_seconds, report.passages / timing.median_seconds)
+        figures = (f"{rates[0]:.1f}", f"{rates[1]:.0f}", f"{timing.ratio:.2f}")
+        table.add_row(timing.name, *figures, printable(timing.setting))
+    return table
+
+
+def speed_lines(report: Report, drawn: int) -> list[str]:
+    """What follows from the table, and who did not take part."""
+    lines = [f"Encoder: {report.encoder_share():.0%} of the whole"]
+    for name, (rate, share) in report.ceilings().items():
+        lines.append(f"{name}: {rate:.0f} GOP/s on this machine; the encoder reaches {share:.0%} of that rate")
+    if report.narratives < drawn:
+        per_second = report.narratives / report.timings[0].median_seconds
+        lines.append(
+            f"Timed on {report.narratives} of {drawn} narratives; all of them would take ours "
+            f"{drawn / per_second:.0f} s at this rate"
+        )
+    return lines + [printable(f"Not measured: {one.name}: {one.reason}") for one in report.skipped]
+
+
+def sizes_table(costs: Costs) -> Table:
+    """Time and memory of the command by size."""
+    first = costs.first_result
+    title = f"secondlook score; a single case in {first.seconds:.1f} s, --help in {costs.help_seconds:.2f} s"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("narratives", "seconds", "ms each, start apart", "peak MiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cost in (first, *costs.sizes):
+        each = f"{costs.milliseconds_each(cost):.2f}" if cost.narratives > 1 else ""
+        peak = f"{cost.peak_mib:.0f}" if cost.peak_mib is not None else "unknown"
+        table.add_row(str(cost.narratives), f"{cost.seconds:.1f}", each, peak)
     return table
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondlook.cli.bench import bench_app
 from secondlook.cli.common import BundlePlace, ConfigFile, check_mlflow, find_bundle, progress_bar, safe
 from secondlook.cli.labels import codebook_app, labels_app
 from secondlook.cli.runs import diff, verify
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(labels_app, name="labels")
 app.add_typer(codebook_app, name="codebook")
+app.add_typer(bench_app, name="bench")
 app.command()(verify)
 app.command()(diff)
 

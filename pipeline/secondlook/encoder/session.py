@@ -173,9 +173,7 @@ def _finished(
             means.add(window, *outcome.result())
 
 
-def passage_scores(
-    windows: Sequence[Window], outputs: Sequence[tuple[Scores, Scores]], passages: int, modes: int
-) -> Scores:
+def passage_scores(windows: Sequence[Window], outputs: Sequence[Encoded], passages: int, modes: int) -> Scores:
     """The weighted means of the tokens' scores by passage. *Shape:* ``(passages, modes)``."""
     means = _PassageMeans(passages, modes)
     for window, (scores, weights) in zip(windows, outputs, strict=True):
