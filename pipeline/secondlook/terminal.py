@@ -120,19 +120,19 @@ def doubts_table(doubts: Sequence[Doubt]) -> Table:
 
 
 def speed_table(report: Report) -> Table:
-    """Every contender's rate, and how often ours fits into its time."""
+    """Every contender's rate, and how often ours fits into its time, by the clock and by processor time."""
     title = (
         f"{report.narratives} narratives, {report.passages} passages, {report.windows} windows "
         f"({report.distinct_windows} distinct); median of {len(report.timings[0].seconds)} turns"
     )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("contender", no_wrap=True)
-    for heading in ("narratives/s", "passages/s", "times ours"):
+    for heading in ("narratives/s", "passages/s", "times ours", "processor"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("how")
     for timing in report.timings:
         rates = (report.narratives / timing.median_seconds, report.passages / timing.median_seconds)
-        figures = (f"{rates[0]:.1f}", f"{rates[1]:.0f}", f"{timing.ratio:.2f}")
+        figures = (f"{rates[0]:.1f}", f"{rates[1]:.0f}", f"{timing.ratio:.2f}", f"{timing.processor_ratio:.2f}")
         table.add_row(timing.name, *figures, printable(timing.setting))
     return table
 

@@ -39,7 +39,7 @@ def test_everyone_takes_every_turn_on_the_same_work(
     narratives = choose_narratives(5, tiny_transformer.data.annotations)
     report = bench_score(narratives, bundle, repeats=3, threads=2)
     assert [timing.name for timing in report.timings] == OWN
-    assert all(len(timing.seconds) == len(timing.ratios) == 3 for timing in report.timings)
+    assert all(len(timing.seconds) == len(timing.processor_ratios) == 3 for timing in report.timings)
     assert report.timings[0].ratios == [1.0, 1.0, 1.0]
     assert report.narratives == 5
     assert report.distinct_windows <= report.windows
