@@ -33,7 +33,6 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from secondlook.baseline import LinearEvidenceModel
 from secondlook.calibration import Calibration, OperatingPoint
 from secondlook.codebook import Codebook, load_codebook
 from secondlook.config import LinearModelConfig, ModelConfig, PoolingConfig, Strict, TransformerModelConfig
@@ -163,6 +162,8 @@ def model_from_files(
 ) -> EvidenceModel:
     """The model that ``to_files`` wrote; KeyError or ValueError if the files do not fit together."""
     if isinstance(config, LinearModelConfig):
+        from secondlook.baseline import LinearEvidenceModel  # scikit-learn takes a second to load
+
         return LinearEvidenceModel.from_files(files, modes, config)
     return TransformerEvidenceModel.from_files(files, modes, config)
 

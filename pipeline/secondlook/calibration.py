@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import expit
-from scipy.stats import norm
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import precision_recall_curve
+from scipy.special import expit, ndtri
 
 from secondlook.config import OperatingPointConfig, Strict
 
@@ -51,7 +48,7 @@ class Calibration(Strict):
         variance_of_slope, together, variance_of_intercept = self.covariance
         middle = self.slope * log_odds + self.intercept
         variance = variance_of_slope * log_odds**2 + 2 * together * log_odds + variance_of_intercept
-        reach = norm.ppf((1 + confidence) / 2) * np.sqrt(np.maximum(variance, 0))
+        reach = ndtri((1 + confidence) / 2) * np.sqrt(np.maximum(variance, 0))
         return np.asarray(expit(middle - reach)), np.asarray(expit(middle + reach))
 
 
@@ -98,6 +95,8 @@ def calibrate(mode: str, known: Labelled) -> Calibration:
 
 def _platt(scores: Array, labels: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and intercept with Platt's smoothed targets, which keep them finite where scores separate the labels."""
+    from sklearn.linear_model import LogisticRegression  # scoring starts without it
+
     target = _smoothed(labels)
     fitted = LogisticRegression(C=1e4, solver="newton-cholesky").fit(
         np.tile(scores, 2).reshape(-1, 1),
@@ -144,6 +143,8 @@ def _threshold(known: Labelled, config: OperatingPointConfig) -> tuple[float, st
     if config.rule == "cost_ratio":
         # Flag when p * cost of a miss >= (1 - p) * cost of a needless read (Elkan 2001, section 2).
         return 1 / (1 + config.value), ""
+    from sklearn.metrics import precision_recall_curve  # scoring starts without it
+
     precision, recall, thresholds = precision_recall_curve(known.labels, known.scores)
     precision, recall = precision[:-1], recall[:-1]
     if config.rule == "target_recall":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -182,3 +184,12 @@ def test_a_graph_that_asks_for_a_mask_scores_as_before(model: TransformerEvidenc
     text = "Nobody went to her house. The clerk told him everything."
     spans = split_passages(text)
     np.testing.assert_array_equal(earlier.score([text], [spans])[0], model.score([text], [spans])[0])
+
+
+def test_scoring_with_an_encoder_starts_without_scikit_learn(tiny_transformer: TrainConfig) -> None:
+    code = (
+        "import sys; from pathlib import Path; from secondlook.bundle import load_bundle; from secondlook.scorer import Scorer;"
+        "Scorer(load_bundle(Path(sys.argv[1]))).score(['Nobody went to her house.']);"
+        "heavy = {'sklearn', 'torch', 'scipy.stats'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tiny_transformer.bundle)], check=True)
