@@ -14,22 +14,11 @@ import pandas as pd
 from scipy.special import expit
 
 from secondlook.bundle import Bundle
-from secondlook.runs import (
-    CASES,
-    EVIDENCE,
-    PASSAGES,
-    QUEUE,
-    REJECTS,
-    RESTORE,
-    TOLERANCE,
-    Array,
-    Mismatch,
-    StoredCase,
-    StoredRun,
-)
+from secondlook.runs import RESTORE, TOLERANCE, Array, Mismatch, StoredCase, StoredRun
 from secondlook.schema import Span
 from secondlook.scorer import Outcome
 from secondlook.storage import MANIFEST
+from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS
 
 ENCODED_TOLERANCE = 0.02
 """How far a passage encoded again may lie, as a probability: processors differ in how they multiply int8."""

@@ -15,14 +15,16 @@ from typing import Any
 
 from secondlook.errors import RunError
 from secondlook.readers.checks import shown_id
-from secondlook.runs import CASES, QUEUE, TOLERANCE, StoredRun, read_run, rows_by_case, write_csv
+from secondlook.runs import TOLERANCE, StoredRun, read_run, rows_by_case, write_csv
 from secondlook.spreadsheet import plain_cell
+from secondlook.tables import CASES, QUEUE
 
 _ON_WHAT_IS_READ = ("id_column", "narrative_column", "max_characters", "minimum_known_words", "since")
 _ON_WHAT_IS_SHOWN = ("evidence_per_mode", "evidence_minimum_share", "page_cases", "page_narrative_characters", "top")
 _ON_THE_ORDER = ("priority", "date_column", "date_order", "group_duplicates", "duplicate_similarity")
 _ON_THE_AUDIT = ("audit", "audit_strata", "audit_seed")
-_MOVES_NO_SCORE = _ON_WHAT_IS_READ + _ON_WHAT_IS_SHOWN + _ON_THE_ORDER + _ON_THE_AUDIT
+_ON_HOW_IT_IS_DONE = ("shard_cases",)
+_MOVES_NO_SCORE = _ON_WHAT_IS_READ + _ON_WHAT_IS_SHOWN + _ON_THE_ORDER + _ON_THE_AUDIT + _ON_HOW_IT_IS_DONE
 MOVES_NO_SCORE = frozenset(["inputs", "version: pyarrow", *(f"configuration: {name}" for name in _MOVES_NO_SCORE)])
 """Settings that leave the scores and flags of a narrative as they are, whatever else they change."""
 

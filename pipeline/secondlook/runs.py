@@ -26,9 +26,8 @@ from secondlook.schema import Span
 from secondlook.score import FORMAT, KIND, NAMES
 from secondlook.spreadsheet import csv_bytes
 from secondlook.storage import MANIFEST, file_digest, holds, write_whole
+from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, columns
 
-QUEUE, EVIDENCE, PASSAGES, CASES = (f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases"))
-REJECTS = "rejects.csv"
 RESTORE = "restore the folder from a copy, or score the inputs again"
 TOLERANCE = 1e-9
 """How far the same number may lie apart when it is computed elsewhere: sums run in another order there."""
@@ -146,8 +145,8 @@ def read_run(folder: Path) -> StoredRun:
     ]
     problems += [problem for problem in checked.values() if problem]
     tables = {}
-    for name, columns in _columns(tuple(manifest.counts.flagged)).items():
-        found = _read_table(folder / name, columns)
+    for name, kinds in columns(tuple(manifest.counts.flagged)).items():
+        found = _read_table(folder / name, kinds)
         if isinstance(found, pd.DataFrame):
             tables[name] = found
         elif found:
@@ -254,21 +253,7 @@ def _check_file(path: Path, digest: str | None) -> Mismatch | None:
     return None
 
 
-def _columns(modes: Sequence[str]) -> dict[str, _Columns]:
-    """What every table must hold. Metadata columns stand behind these in the queue and are anybody's."""
-    text, whole, number = pa.string(), pa.int64(), pa.float64()
-    span = {"case_id": text, "start": whole, "end": whole}
-    scores = {f"{part}_{mode}": number for mode in modes for part in ("p", "low", "high")}
-    flags = {f"flag_{mode}": pa.bool_() for mode in modes}
-    return {
-        QUEUE: {"case_id": text, "rank": whole, "priority": number} | scores | flags,
-        EVIDENCE: span | {"mode": text, "text": text, "share": number},
-        PASSAGES: span | {f"z_{mode}": number for mode in modes},
-        CASES: {"case_id": text, "file": text, "row": whole, "narrative": text},
-    }
-
-
-def _read_table(path: Path, columns: _Columns) -> pd.DataFrame | Mismatch | None:
+def _read_table(path: Path, kinds: _Columns) -> pd.DataFrame | Mismatch | None:
     """The columns of a table; None if there is no such file, which is named already."""
     if not path.is_file():
         return None
@@ -276,16 +261,16 @@ def _read_table(path: Path, columns: _Columns) -> pd.DataFrame | Mismatch | None
         with pq.ParquetFile(path) as file:
             table = file.read()
         table.validate(full=True)
-        if fault := next(_faults(table, columns), None):
+        if fault := next(_faults(table, kinds), None):
             return Mismatch(path.name, fault, RESTORE)
-        frame: pd.DataFrame = table.select(list(columns)).to_pandas()
+        frame: pd.DataFrame = table.select(list(kinds)).to_pandas()
     except Exception as cause:  # damaged bytes fail in many ways; the message could quote a narrative
         return Mismatch(path.name, f"is damaged and cannot be read as Parquet ({type(cause).__name__})", RESTORE)
     return frame
 
 
-def _faults(table: pa.Table, columns: _Columns) -> Iterator[str]:
-    for name, kind in columns.items():
+def _faults(table: pa.Table, kinds: _Columns) -> Iterator[str]:
+    for name, kind in kinds.items():
         places = table.schema.get_all_field_indices(name)
         if len(places) != 1:
             yield f"has {len(places)} columns '{name}' where it should have one"

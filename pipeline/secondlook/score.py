@@ -14,6 +14,8 @@ file                   what it holds
 ``queue.html``         the queue to read
 =====================  ============================================================================
 
+Rows of the queue stand in its order, those of the other tables in the order of the input. While a run is being
+made, what is done lies beside it (see ``journal``), so that a run that is stopped goes on where it was.
 Nothing in a run depends on when or where it was made: the same input, bundle and configuration give
 the same bytes.
 """
@@ -23,45 +25,45 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.progress import Progress
 
+from secondlook.ahead import ahead
 from secondlook.bundle import Bundle
 from secondlook.config import ScoreConfig
 from secondlook.errors import RunError
+from secondlook.journal import Journal, open_journal, restore_earlier
 from secondlook.page import PageFacts, render_queue
 from secondlook.readers import ReadOptions, read_cases
-from secondlook.readers.checks import shown_id
-from secondlook.schema import Case, Reject, ScoredCase
+from secondlook.schema import Case, ScoredCase
 from secondlook.scorer import Outcome, Scorer
-from secondlook.spreadsheet import csv_bytes
-from secondlook.storage import MANIFEST, check_replaceable, file_digest, whole_folder
+from secondlook.shards import Checked, Stretch, cases, check, cut_stretches, outcomes, scored_rows, shard_table
+from secondlook.storage import MANIFEST, check_replaceable, file_digest, held
+from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, Counted, Ranked, TableWriter
 
 KIND = "secondlook-run"
-FORMAT = f"{KIND}/2"
-NAMES = frozenset(f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases")) | {
-    "rejects.csv",
-    "queue.html",
-    MANIFEST,
-}
-BATCH = 256
+FORMAT = f"{KIND}/3"
+PAGE = "queue.html"
+NAMES = frozenset({QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, PAGE, MANIFEST})
 _VERSIONED = ("secondlook", "numpy", "scipy", "scikit-learn", "nupunkt", "tokenizers", "onnxruntime", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: where it is, what its manifest says, the queue and what was rejected."""
+    """A finished run: where it is, what its manifest says, and the first cases of its queue.
+
+    ``top`` holds as many as the page does, or as were asked for; all of them are in the folder.
+    """
 
     folder: Path
     manifest: dict[str, Any]
-    queue: list[ScoredCase]
-    rejects: list[Reject]
+    top: list[ScoredCase]
 
 
 def score(
@@ -71,191 +73,151 @@ def score(
     config: ScoreConfig,
     options: ReadOptions,
     *,
+    resume: bool = False,
     overwrite: bool = False,
+    top: int = 0,
     progress: Progress | None = None,
 ) -> Run:
     """Score every case of the inputs and write a run folder.
 
     An earlier run of the same inputs in the same place is replaced; one of other inputs only with
-    ``overwrite``.
+    ``overwrite``. It stays until the new one is whole.
+
+    Args:
+        inputs: files and folders.
+        out: the run folder.
+        bundle: what to score with.
+        config: choices of the scorer.
+        options: choices of the reading.
+        resume: go on with what an earlier call for this place left unfinished, if there is anything.
+        overwrite: replace a run of other inputs, and begin unfinished work afresh unless it is to be resumed.
+        top: how many of the first cases to return at least.
+        progress: where to say how far it is.
 
     Raises:
         InputError: an input does not exist.
-        RunError: the folder holds something else, or cannot be written; nothing half-written is left.
+        RunError: the folder holds something else, is being written by another process, or cannot be written;
+            unfinished work lies there and nothing says what to do with it; an input changed meanwhile.
     """
-    digests = _digest_inputs(inputs)
-    _check_out(out, digests, overwrite)
-    scored, rejects = _score_all(read_cases(inputs, options), Scorer(bundle, config), progress)
-    queue = _rank(scored)
-    manifest = _manifest(digests, bundle, config, options, queue, rejects)
+    items = read_cases(inputs, options)
+    place = out.resolve()
+    _check_outside(place, inputs)
+    with _held(place):
+        restore_earlier(place)
+        seen = _Inputs(inputs)
+        basis = _basis(seen.digests, bundle, config, options)
+        _check_out(place, seen.digests, overwrite)
+        journal = _open_journal(place, basis, resume, overwrite)
+        scorer, display = Scorer(bundle, config), _Display(progress)
+        with _how_to_go_on(journal):
+            with ahead(_unfinished(cut_stretches(items, config.shard_cases), journal, scorer, display)) as waiting:
+                for checked in waiting:
+                    _score(checked, journal, scorer, display)
+            if changed := seen.changed():
+                journal.remove()
+                raise RunError(f"{changed}: changed while it was scored; score it again when nothing writes to it")
+            display.say("writing the run")
+            manifest, first = _write(journal, scorer, basis, max(top, config.page_cases))
+        journal.remove()
+    return Run(out, manifest, first)
+
+
+def _open_journal(place: Path, basis: dict[str, Any], resume: bool, overwrite: bool) -> Journal:
+    key = basis | {"config": basis["config"]["values"], "format": FORMAT}
     try:
-        with whole_folder(out, KIND, NAMES) as folder:
-            _write(folder, scored, queue, rejects, bundle, config, manifest)
+        return open_journal(place, key, resume=resume, overwrite=overwrite)
     except OSError as cause:
         raise RunError(
-            f"{out}: the run could not be written ({cause}); choose another folder or free some space"
+            f"{place}: cannot be written ({cause.strerror}); free some space, or give --out another folder"
         ) from None
-    return Run(out, manifest, queue, rejects)
 
 
-def _score_all(
-    items: Iterable[Case | Reject], scorer: Scorer, progress: Progress | None
-) -> tuple[list[tuple[Case, Outcome]], list[Reject]]:
-    scored: list[tuple[Case, Outcome]] = []
-    rejects: list[Reject] = []
-    task = progress.add_task("scoring", total=None) if progress else None
-    for batch in _batches(items):
-        cases = []
-        for item in batch:
-            reason = scorer.unreadable(item.narrative) if isinstance(item, Case) else None
-            if isinstance(item, Reject):
-                rejects.append(item)
-            elif reason:
-                rejects.append(Reject(item.file, item.row, shown_id(item.case_id), reason))
-            else:
-                cases.append(item)
-        scored += zip(cases, scorer.score([case.narrative for case in cases]), strict=True)
-        if progress and task is not None:
-            progress.update(task, advance=len(batch), description=f"scored {len(scored)}, rejected {len(rejects)}")
-    return scored, rejects
+def _unfinished(stretches: Iterator[Stretch], journal: Journal, scorer: Scorer, display: _Display) -> Iterator[Checked]:
+    """What is still to be done, read and cut into passages."""
+    for stretch in stretches:
+        done = journal.find(stretch.number, stretch.digest)
+        if done is None:
+            yield check(stretch, scorer)
+        else:
+            display.found(done, len(stretch.items) - done)
 
 
-def _batches(items: Iterable[Case | Reject]) -> Iterator[list[Case | Reject]]:
-    batch: list[Case | Reject] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _rank(scored: Sequence[tuple[Case, Outcome]]) -> list[ScoredCase]:
-    """By falling priority, ties by case id."""
-    order = sorted(scored, key=lambda pair: (-pair[1].priority, pair[0].case_id))
-    return [
-        ScoredCase(case, rank, outcome.priority, outcome.scores, outcome.intervals, outcome.flags, outcome.evidence)
-        for rank, (case, outcome) in enumerate(order, start=1)
-    ]
+def _score(checked: Checked, journal: Journal, scorer: Scorer, display: _Display) -> None:
+    """Score a stretch and commit it."""
+    narratives = [case.narrative for case in checked.cases]
+    log_odds = []
+    for scored in scorer.log_odds(narratives, checked.passages):
+        log_odds.append(scored)
+        display.scored()
+    shard = shard_table(checked, log_odds)
+    journal.commit(checked.stretch.number, checked.stretch.digest, len(narratives), shard)
+    display.rejected(len(checked.items) - len(narratives))
 
 
 def _write(
-    folder: Path,
-    scored: Sequence[tuple[Case, Outcome]],
-    queue: Sequence[ScoredCase],
-    rejects: Sequence[Reject],
-    bundle: Bundle,
-    config: ScoreConfig,
-    manifest: dict[str, Any],
-) -> None:
-    modes = bundle.codebook.mode_ids
-    pq.write_table(_queue_table(queue, modes), folder / "queue.parquet")
-    pq.write_table(_evidence_table(queue), folder / "evidence.parquet")
-    pq.write_table(_passages_table(scored, modes), folder / "passages.parquet")
-    pq.write_table(_cases_table(scored), folder / "cases.parquet")
-    _write_rejects(folder / "rejects.csv", rejects)
+    journal: Journal, scorer: Scorer, basis: dict[str, Any], first: int
+) -> tuple[dict[str, Any], list[ScoredCase]]:
+    """Write the run from the shards, and put it in its place; returns its manifest and first cases."""
+    with journal.whole_run() as folder:
+        with TableWriter(folder, scorer) as tables:
+            for number, shard in journal.shards():
+                tables.add(number, shard)
+            ranked = tables.write_queue()
+        top = _top(journal, scorer, ranked, first)
+        _write_page(folder / PAGE, top, scorer, tables.counted)
+        manifest = {"format": FORMAT, "counts": _counts(tables.counted)} | basis
+        manifest["files"] = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+        text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+        check_replaceable(journal.out, KIND, NAMES)
+    return manifest, top
+
+
+def _top(journal: Journal, scorer: Scorer, ranked: Ranked, first: int) -> list[ScoredCase]:
+    """The first cases of the queue, fetched from their shards."""
+    shards, places = ranked.shards[:first].tolist(), ranked.places[:first].tolist()
+    found: dict[int, tuple[Case, Outcome]] = {}
+    for number in sorted(set(shards)):
+        ranks = [rank for rank, shard in enumerate(shards) if shard == number]
+        rows = scored_rows(journal.shard(number)).take([places[rank] for rank in ranks])
+        found |= dict(zip(ranks, zip(cases(rows), outcomes(rows, scorer), strict=True), strict=True))
+    return [
+        ScoredCase(case, rank + 1, one.priority, one.scores, one.intervals, one.flags, one.evidence)
+        for rank, (case, one) in sorted(found.items())
+    ]
+
+
+def _write_page(path: Path, top: Sequence[ScoredCase], scorer: Scorer, counted: Counted) -> None:
+    bundle, config = scorer.bundle, scorer.config
     facts = PageFacts(
         bundle=bundle.provenance.name,
         bundle_digest=bundle.digest,
-        scored=len(queue),
-        rejected=len(rejects),
+        scored=counted.scored,
+        rejected=counted.rows_rejected + counted.files_rejected,
         narrative_characters=config.page_narrative_characters,
     )
-    page = render_queue(queue[: config.page_cases], bundle.codebook, facts)
-    (folder / "queue.html").write_text(page, encoding="utf-8", newline="\n")
-    manifest["files"] = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+    page = render_queue(top[: config.page_cases], bundle.codebook, facts)
+    path.write_text(page, encoding="utf-8", newline="\n")
 
 
-def _queue_table(queue: Sequence[ScoredCase], modes: Sequence[str]) -> pa.Table:
-    columns: dict[str, Any] = {
-        "case_id": pa.array([item.case.case_id for item in queue], pa.string()),
-        "rank": pa.array([item.rank for item in queue], pa.int64()),
-        "priority": pa.array([item.priority for item in queue], pa.float64()),
+def _counts(counted: Counted) -> dict[str, Any]:
+    return {
+        "rows": counted.scored + counted.rows_rejected,
+        "scored": counted.scored,
+        "rejected": counted.rows_rejected,
+        "files_rejected": counted.files_rejected,
+        "complete": counted.complete,
+        "flagged": counted.flagged,
     }
-    for mode in modes:
-        columns[f"p_{mode}"] = pa.array([item.scores[mode] for item in queue], pa.float64())
-        columns[f"low_{mode}"] = pa.array([item.intervals[mode][0] for item in queue], pa.float64())
-        columns[f"high_{mode}"] = pa.array([item.intervals[mode][1] for item in queue], pa.float64())
-        columns[f"flag_{mode}"] = pa.array([item.flags[mode] for item in queue], pa.bool_())
-    for name in dict.fromkeys(name for item in queue for name in item.case.metadata):
-        # A metadata column must not replace one of ours, nor another.
-        own = name
-        while own in columns:
-            own = f"meta_{own}"
-        columns[own] = pa.array([item.case.metadata.get(name) for item in queue], pa.string())
-    return pa.table(columns)
 
 
-def _evidence_table(queue: Sequence[ScoredCase]) -> pa.Table:
-    rows = [(item.case, evidence) for item in queue for evidence in item.evidence]
-    return pa.table(
-        {
-            "case_id": pa.array([case.case_id for case, _ in rows], pa.string()),
-            "mode": pa.array([evidence.mode for _, evidence in rows], pa.string()),
-            "start": pa.array([evidence.span.start for _, evidence in rows], pa.int64()),
-            "end": pa.array([evidence.span.end for _, evidence in rows], pa.int64()),
-            "text": pa.array([case.narrative[slice(*evidence.span)] for case, evidence in rows], pa.string()),
-            "share": pa.array([evidence.share for _, evidence in rows], pa.float64()),
-        }
-    )
-
-
-def _passages_table(scored: Sequence[tuple[Case, Outcome]], modes: Sequence[str]) -> pa.Table:
-    rows = [(case.case_id, span) for case, outcome in scored for span in outcome.passages]
-    columns: dict[str, Any] = {
-        "case_id": pa.array([case_id for case_id, _ in rows], pa.string()),
-        "start": pa.array([span.start for _, span in rows], pa.int64()),
-        "end": pa.array([span.end for _, span in rows], pa.int64()),
-    }
-    for column, mode in enumerate(modes):
-        values = [value for _, outcome in scored for value in outcome.log_odds[:, column].tolist()]
-        columns[f"z_{mode}"] = pa.array(values, pa.float64())
-    return pa.table(columns)
-
-
-def _cases_table(scored: Sequence[tuple[Case, Outcome]]) -> pa.Table:
-    cases = [case for case, _ in scored]
-    return pa.table(
-        {
-            "case_id": pa.array([case.case_id for case in cases], pa.string()),
-            "file": pa.array([case.file for case in cases], pa.string()),
-            "row": pa.array([case.row for case in cases], pa.int64()),
-            "narrative": pa.array([case.narrative for case in cases], pa.string()),
-        }
-    )
-
-
-def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
-    rows = [(item.file, item.row, item.case_id, item.reason) for item in rejects]
-    path.write_bytes(csv_bytes(["file", "row", "case_id", "reason"], rows))
-
-
-def _manifest(
-    digests: dict[str, str],
-    bundle: Bundle,
-    config: ScoreConfig,
-    options: ReadOptions,
-    queue: Sequence[ScoredCase],
-    rejects: Sequence[Reject],
-) -> dict[str, Any]:
-    rows_rejected = sum(item.row is not None for item in rejects)
+def _basis(digests: dict[str, str], bundle: Bundle, config: ScoreConfig, options: ReadOptions) -> dict[str, Any]:
+    """All that a run rests on, as its manifest says it."""
     choices = config.model_dump(mode="json") | {
         "id_column": options.id_column,
         "narrative_column": options.narrative_column,
     }
     return {
-        "format": FORMAT,
-        "counts": {
-            "rows": len(queue) + rows_rejected,
-            "scored": len(queue),
-            "rejected": rows_rejected,
-            "files_rejected": len(rejects) - rows_rejected,
-            "complete": not any(item.rest_unread for item in rejects),
-            "flagged": {mode: sum(item.flags[mode] for item in queue) for mode in bundle.codebook.mode_ids},
-        },
         "inputs": digests,
         "bundle": {"name": bundle.provenance.name, "digest": bundle.digest},
         "config": {
@@ -266,28 +228,136 @@ def _manifest(
     }
 
 
-def _digest_inputs(inputs: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of every file among the inputs; what cannot be read is rejected later, with a reason."""
-    digests = {}
+class _Inputs:
+    """The files of the inputs as they were before anything was read of them."""
+
+    def __init__(self, inputs: Sequence[Path]) -> None:
+        self._inputs = inputs
+        self._states = _states(inputs)
+        self.digests = _digests(self._states)
+
+    def changed(self) -> str | None:
+        """A file that is not what it was, came or went; None if there is none."""
+        states = _states(self._inputs)
+        if states == self._states:
+            return None
+        digests = _digests(states)
+        names = dict.fromkeys([*self.digests, *digests])
+        return next((name for name in names if self.digests.get(name) != digests.get(name)), None)
+
+
+def _states(inputs: Sequence[Path]) -> dict[Path, tuple[int, int] | None]:
+    """Size and time of last change of every file among the inputs; None where that is not known."""
+    states: dict[Path, tuple[int, int] | None] = {}
     for path in inputs:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
         for file in files:
-            name = file.as_posix().encode("utf-8", "backslashreplace").decode()
             try:
-                digests[name] = file_digest(file)
+                found = file.stat()
+                states[file] = (found.st_size, found.st_mtime_ns)
             except OSError:
-                digests[name] = "unreadable"
+                states[file] = None
+    return states
+
+
+def _digests(files: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files; what cannot be read is rejected later, with a reason."""
+    digests = {}
+    for file in files:
+        name = file.as_posix().encode("utf-8", "backslashreplace").decode()
+        try:
+            digests[name] = file_digest(file)
+        except OSError:
+            digests[name] = "unreadable"
     return digests
 
 
-def _check_out(out: Path, digests: dict[str, str], overwrite: bool) -> None:
+def _check_outside(place: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write a run into a folder that it is made from: it would be read as input."""
+    for path in inputs:
+        if path.is_dir() and place.is_relative_to(path.resolve()):
+            raise RunError(
+                f"{place}: lies within the input {path}, and would be read with it; give --out another place"
+            )
+
+
+def _check_out(place: Path, digests: dict[str, str], overwrite: bool) -> None:
     """Refuse, before any work, a folder that must not be replaced."""
     try:
-        check_replaceable(out, KIND, NAMES)
+        check_replaceable(place, KIND, NAMES)
     except OSError as cause:
         raise RunError(f"{cause}: something other than a run; give --out a new folder") from None
-    if not (out / MANIFEST).exists():
+    if not (place / MANIFEST).exists():
         return
-    earlier = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("inputs")
+    earlier = json.loads((place / MANIFEST).read_text(encoding="utf-8")).get("inputs")
     if earlier != digests and not overwrite:
-        raise RunError(f"{out}: holds a run of other inputs; give --out a new folder, or --overwrite to replace it")
+        raise RunError(f"{place}: holds a run of other inputs; give --out a new folder, or --overwrite to replace it")
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    """Refuse a second run in the same place while the first is being made."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(place))
+        except BlockingIOError:
+            raise RunError(
+                f"{place}: another run is being written there; wait for its end, or give --out another folder"
+            ) from None
+        except OSError as cause:
+            raise RunError(f"{place}: cannot be written ({cause}); give --out another folder") from None
+        yield
+
+
+@contextmanager
+def _how_to_go_on(journal: Journal) -> Iterator[None]:
+    """Whatever ends the work early says what is done, and what to do next."""
+    try:
+        yield
+    except OSError as cause:  # of writing: what cannot be read is rejected, not raised
+        raise RunError(
+            f"{journal.out}: the run could not be written ({cause.strerror or cause}); free some space, then "
+            f"run the same command with --resume: {journal.cases()} cases are done"
+        ) from None
+    except Exception:
+        raise
+    except BaseException as stop:  # Ctrl-C, as Python or the command line raises it
+        if journal.empty:
+            journal.remove()
+        else:
+            stop.add_note(f"{journal.cases()} cases are done: run the same command with --resume")
+        raise
+
+
+class _Display:
+    """Says how far a run is: cases scored and rejected, and how many are scored in a second."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task("reading", total=None) if progress else None
+        self._found = self._scored = self._rejected = 0
+        self._start = monotonic()
+
+    def found(self, cases: int, rejected: int) -> None:
+        """Of a shard that was done before."""
+        self._found += cases
+        self.rejected(rejected)
+
+    def scored(self) -> None:
+        """One case more."""
+        self._scored += 1
+        self._tell()
+
+    def rejected(self, number: int) -> None:
+        """So many items more that were not scored."""
+        self._rejected += number
+        self._tell()
+
+    def say(self, what: str) -> None:
+        """What is being done now."""
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description=what)
+
+    def _tell(self) -> None:
+        rate = self._scored / max(monotonic() - self._start, 1e-9)
+        self.say(f"{self._found + self._scored} scored, {self._rejected} rejected, {rate:.1f} a second")

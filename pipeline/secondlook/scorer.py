@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +62,24 @@ class Scorer:
             ValueError: a narrative has no passage: it is empty or white space.
         """
         spans = [split_passages(text) for text in narratives] if passages is None else passages
-        if not all(spans):
+        log_odds = self.log_odds(narratives, spans)
+        return [self.outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
+
+    def log_odds(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> Iterator[Array]:
+        """The log-odds of passages, one narrative after the other as the model gets to them.
+
+        *Shape of each:* ``(passages, modes)``.
+
+        Raises:
+            ValueError: a narrative has no passage: it is empty or white space.
+        """
+        if not all(passages):
             raise ValueError("a narrative without any text cannot be scored")
         if not narratives:
-            return []
-        log_odds = self.bundle.model.score(narratives, spans)
-        return [self.outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
+            return iter(())
+        model = self.bundle.model
+        one_by_one = getattr(model, "iterate", model.score)  # a model may have no such way, or none that is faster
+        return iter(one_by_one(narratives, passages))
 
     def unreadable(self, narrative: str) -> str | None:
         """Why this bundle cannot judge a narrative (another language or script), or None if it can."""

@@ -13,7 +13,12 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes
     >>> csv_bytes(["file", "row"], [["a.csv", None], ["=b.csv", 2]])
     b"file,row\\na.csv,\\n'=b.csv,2\\n"
     """
-    lines = [_line(columns), *(_line([_cell(value) for value in row]) for row in rows)]
+    return _line(columns).encode("utf-8", "backslashreplace") + csv_rows(rows)
+
+
+def csv_rows(rows: Iterable[Sequence[object]]) -> bytes:
+    """Rows to follow those of a table of :func:`csv_bytes`."""
+    lines = (_line([_cell(value) for value in row]) for row in rows)
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,7 +41,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             shutil.copymode(folder, fresh)
         yield fresh
-        _swap(fresh, folder)
+        swap(fresh, folder, folder.with_name(f".{folder.name}-{uuid4().hex[:8]}"))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -72,18 +72,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _swap(fresh: Path, folder: Path) -> None:
+def swap(fresh: Path, folder: Path, aside: Path) -> None:
+    """Put a folder in the place of another, which is moved ``aside`` for the moment that takes, and then removed."""
     if not folder.exists():
         os.replace(fresh, folder)
         return
-    old = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
-    os.replace(folder, old)
+    os.replace(folder, aside)
     try:
         os.replace(fresh, folder)
-    except OSError:
-        os.replace(old, folder)
+    except BaseException:
+        os.replace(aside, folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:
@@ -95,10 +95,50 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; OSError if it cannot be written."""
+    """Write a file whole or not at all, even where the power fails; OSError if it cannot be written."""
     fresh = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
     try:
         fresh.write_bytes(content)
+        to_disk(fresh)
         os.replace(fresh, path)
+        to_disk(path.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the list of files of a folder, is on the disk and not only in the system's memory."""
+    if os.name == "nt" and path.is_dir():  # Windows writes folders through, and opens none
+        return
+    opened = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder's place for this process alone, by a lock file beside it.
+
+    The system lets go of the lock however the process ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(f"{folder} is in use") from None
+    try:
+        yield
+    finally:
+        # Removed while it is held: whoever waits for a lock that is no longer there takes a new one.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -39,9 +39,6 @@ from secondlook.encoder.windows import NOTHING
 from secondlook.errors import RunError, SecondLookError, did_you_mean
 from secondlook.evidence import pool
 from secondlook.runs import (
-    CASES,
-    PASSAGES,
-    QUEUE,
     RESTORE,
     Array,
     Mismatch,
@@ -54,6 +51,7 @@ from secondlook.runs import (
 from secondlook.schema import Span
 from secondlook.scorer import Scorer
 from secondlook.storage import MANIFEST
+from secondlook.tables import CASES, PASSAGES, QUEUE
 
 WHITE_SPACE = "white space between passages: not scored"
 UNSCORED = "text in no passage: never scored, which must not be"

@@ -144,8 +144,10 @@ def test_a_line_break_does_not_break_a_reject(bundle: Bundle, tmp_path: Path, mo
 def test_a_long_id_is_cut_in_every_reject(bundle: Bundle, tmp_path: Path) -> None:
     polish = "Nikt do niej nie pojechał, a wszystko mu powiedziano jeszcze tego wieczoru."
     rows = [["case_id", "narrative"], ["x" * 200, polish], ["y" * 200, " "]]
-    run = _score([_csv(tmp_path / "in.csv", rows)], tmp_path / "out", bundle)
-    assert sorted(item.case_id or "" for item in run.rejects) == ["x" * 79 + "…", "y" * 79 + "…"]
+    _score([_csv(tmp_path / "in.csv", rows)], tmp_path / "out", bundle)
+    with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
+        found = [row["case_id"] for row in csv.DictReader(file)]
+    assert sorted(found) == ["x" * 79 + "…", "y" * 79 + "…"]
 
 
 def test_a_run_of_other_inputs_is_not_replaced_by_accident(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def test_a_five_megabyte_narrative_is_scored(bundle: Bundle, tmp_path: Path) -> 
     (tmp_path / "big.txt").write_text(text, encoding="utf-8")
     run = _score([tmp_path / "big.txt"], tmp_path / "out", bundle)
     assert run.manifest["counts"]["scored"] == 1
-    best = next(evidence for evidence in run.queue[0].evidence if evidence.mode == "told_suspect")
+    best = next(evidence for evidence in run.top[0].evidence if evidence.mode == "told_suspect")
     assert text[slice(*best.span)] == "The clerk told him everything."
     assert (tmp_path / "out/queue.html").stat().st_size < 1_000_000
 

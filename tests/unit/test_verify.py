@@ -24,11 +24,11 @@ from secondlook.config import PoolingConfig, ScoreConfig, TrainConfig
 from secondlook.errors import BundleError, RunError
 from secondlook.evidence import pool
 from secondlook.readers import ReadOptions
-from secondlook.runs import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS
 from secondlook.schema import Span
 from secondlook.score import score
 from secondlook.scorer import Scorer
 from secondlook.storage import MANIFEST, file_digest
+from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS
 from secondlook.text import split_passages
 from secondlook.verify import Verification, cut_out, verify, write_effects
 
@@ -124,10 +124,11 @@ def test_what_scoring_wrote_has_no_problems(run: Path, tiny_bundle: Path) -> Non
 
 
 def test_a_run_of_a_transformer_is_verified(tiny_transformer: TrainConfig, tmp_path: Path) -> None:
-    (tmp_path / "c1.txt").write_text(TOLD)
-    (tmp_path / "c2.txt").write_text(PLAIN + " \u200b\u200b\u200b.\n\n\u200b\n\nThe niser pruan wiling.")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/c1.txt").write_text(TOLD)
+    (tmp_path / "in/c2.txt").write_text(PLAIN + " \u200b\u200b\u200b.\n\n\u200b\n\nThe niser pruan wiling.")
     score(
-        [tmp_path],
+        [tmp_path / "in"],
         tmp_path / "run",
         load_bundle(tiny_transformer.bundle),
         ScoreConfig(minimum_known_words=0),
@@ -226,7 +227,7 @@ def test_half_of_a_run(run: Path, tiny_bundle: Path) -> None:
         ("{}", "has the format 'None'"),
         ('{"format": "secondlook-run/1"}', "secondlook-run/1"),
         ('{"format": "secondlook-bundle/3"}', "secondlook-bundle/3"),
-        ('{"format": "secondlook-run/2", "files": 3}', "key 'counts'"),
+        ('{"format": "secondlook-run/3", "files": 3}', "key 'counts'"),
     ],
 )
 def test_a_folder_that_is_no_run(run: Path, tiny_bundle: Path, content: str | None, message: str) -> None:

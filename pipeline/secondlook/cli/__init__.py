@@ -47,8 +47,9 @@ def main() -> None:
         app()
     except SecondLookError as error:
         sys.exit(f"secondlook: {safe(str(error))}")
-    except _Stopped:
-        sys.exit("secondlook: stopped; nothing half-written was left behind")
+    except _Stopped as stop:
+        how_to_go_on = getattr(stop, "__notes__", ["nothing half-written was left behind"])
+        sys.exit(f"secondlook: stopped; {' '.join(how_to_go_on)}")
 
 
 def _stop(number: int, frame: object) -> None:
@@ -75,7 +76,10 @@ def score(
     id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
     narrative_column: Annotated[str | None, typer.Option("--narrative-column", help="The column with texts.")] = None,
     show: Annotated[int, typer.Option("--show", help="Print the first N cases with evidence.", min=0)] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of other inputs.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run of other inputs; begin a stopped one afresh.")
+    ] = False,
 ) -> None:
     """Score cases and write a ranked queue with evidence. Every input row is scored or rejected with a reason."""
     from secondlook.bundle import load_bundle
@@ -88,19 +92,21 @@ def score(
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(find_bundle(bundle))
     with progress_bar() as progress:
-        run = run_score(inputs, out, loaded, choices, options, overwrite=overwrite, progress=progress)
+        run = run_score(
+            inputs, out, loaded, choices, options, resume=resume, overwrite=overwrite, top=show, progress=progress
+        )
     terminal = console()
-    if show and run.queue:
-        terminal.print(queue_table(run.queue[:show], loaded.codebook))
+    if show and run.top:
+        terminal.print(queue_table(run.top[:show], loaded.codebook))
     counts = run.manifest["counts"]
     unread = f"; {counts['files_rejected']} files or sheets not read" if counts["files_rejected"] else ""
     terminal.print(f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected{unread}")
-    if run.rejects:
+    if counts["rejected"] or counts["files_rejected"]:
         terminal.print(f"What was not scored, and why: {out / 'rejects.csv'}", soft_wrap=True)
     terminal.print(f"Read the queue: {out / 'queue.html'}", soft_wrap=True)
     if not counts["complete"]:
         sys.exit(f"secondlook: some input could not be read to its end; see {out / 'rejects.csv'}, and score it again")
-    if not run.queue:
+    if not counts["scored"]:
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
 
 

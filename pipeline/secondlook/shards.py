@@ -1,0 +1,170 @@
+"""Shards: what does the model say of a stretch of the input? The part of a run that is done or not done.
+
+A shard holds an input item a row, in input order, as a Parquet file:
+
+==========================  =====================================================================
+column                      what it holds
+==========================  =====================================================================
+``file``, ``row``           where the item was read; no row if it is a whole file
+``case_id``                 as in the run
+``reason``, ``rest_unread`` why it was not scored; no reason if it was
+``narrative``, ``metadata`` of a case that was scored
+``starts``, ``ends``        its passages
+``log_odds``                theirs, a passage after the other, in the codebook's order of modes
+==========================  =====================================================================
+
+Scores, flags and evidence are not in it: they follow from the log-odds when the run is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from secondlook.readers.checks import shown_id
+from secondlook.schema import Case, Reject, Span
+from secondlook.scorer import Outcome, Scorer
+from secondlook.text import split_passages
+
+CHARACTERS = 4_000_000
+"""A shard ends once its narratives have as many: memory must not depend on how long they are."""
+
+_SCHEMA = pa.schema(
+    {
+        "file": pa.string(),
+        "row": pa.int64(),
+        "case_id": pa.string(),
+        "reason": pa.string(),
+        "rest_unread": pa.bool_(),
+        "narrative": pa.string(),
+        "metadata": pa.map_(pa.string(), pa.string()),
+        "starts": pa.list_(pa.int64()),
+        "ends": pa.list_(pa.int64()),
+        "log_odds": pa.list_(pa.float64()),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Items that follow one another in the input, as many as make a shard.
+
+    ``digest`` is that of the items as they were read: a shard is only ever taken for the same items again.
+    """
+
+    number: int
+    digest: str
+    items: Sequence[Case | Reject]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A stretch ready to be scored: what the model cannot judge is rejected, ``passages`` are those of its cases."""
+
+    stretch: Stretch
+    items: Sequence[Case | Reject]
+    passages: Sequence[Sequence[Span]]
+
+    @property
+    def cases(self) -> list[Case]:
+        """The items that are to be scored."""
+        return [item for item in self.items if isinstance(item, Case)]
+
+
+def cut_stretches(items: Iterable[Case | Reject], shard_cases: int) -> Iterator[Stretch]:
+    """Cut the input into stretches. Where depends on the input alone, never on time or machine."""
+    waiting: list[Case | Reject] = []
+    number = characters = 0
+    for item in items:
+        waiting.append(item)
+        characters += len(item.narrative) if isinstance(item, Case) else 0
+        if len(waiting) == shard_cases or characters >= CHARACTERS:
+            yield Stretch(number, _digest(waiting), waiting)
+            waiting, characters, number = [], 0, number + 1
+    if waiting:
+        yield Stretch(number, _digest(waiting), waiting)
+
+
+def check(stretch: Stretch, scorer: Scorer) -> Checked:
+    """Reject what the model cannot judge, and cut the rest into passages."""
+    items: list[Case | Reject] = []
+    for item in stretch.items:
+        reason = scorer.unreadable(item.narrative) if isinstance(item, Case) else None
+        items.append(Reject(item.file, item.row, shown_id(item.case_id), reason) if reason else item)
+    passages = [split_passages(item.narrative) for item in items if isinstance(item, Case)]
+    return Checked(stretch, items, passages)
+
+
+def shard_table(checked: Checked, log_odds: Sequence[np.ndarray]) -> pa.Table:
+    """A shard of checked items and their passages' log-odds. *Shape of each:* ``(passages, modes)``."""
+    scored = iter(zip(checked.passages, log_odds, strict=True))
+    rows = [_case_row(item, *next(scored)) if isinstance(item, Case) else _reject_row(item) for item in checked.items]
+    return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def scored_rows(shard: pa.Table) -> pa.Table:
+    """The rows of a shard that are cases."""
+    return shard.filter(pc.is_null(shard["reason"])).combine_chunks()
+
+
+def rejected_rows(shard: pa.Table) -> list[Reject]:
+    """The items of a shard that were not scored."""
+    columns = ("file", "row", "case_id", "reason", "rest_unread")
+    return [Reject(**row) for row in shard.filter(pc.is_valid(shard["reason"])).select(columns).to_pylist()]
+
+
+def outcomes(scored: pa.Table, scorer: Scorer) -> Iterator[Outcome]:
+    """What follows from the log-odds of each of the cases of a shard."""
+    modes = len(scorer.bundle.codebook.mode_ids)
+    for starts, ends, log_odds in zip(*(scored[name] for name in ("starts", "ends", "log_odds")), strict=True):
+        spans = [Span(*pair) for pair in zip(starts.as_py(), ends.as_py(), strict=True)]
+        yield scorer.outcome(spans, log_odds.values.to_numpy().reshape(-1, modes))
+
+
+def cases(scored: pa.Table) -> Iterator[Case]:
+    """The cases of a shard as they were read."""
+    for row in scored.select(["case_id", "narrative", "metadata", "file", "row"]).to_pylist():
+        yield Case(**row | {"metadata": dict(row["metadata"])})
+
+
+def _digest(items: Sequence[Case | Reject]) -> str:
+    """SHA-256 of everything that was read of some items."""
+    together = hashlib.sha256()
+    for item in items:
+        together.update(repr(item).encode("utf-8", "backslashreplace") + b"\n")
+    return together.hexdigest()
+
+
+def _case_row(case: Case, passages: Sequence[Span], log_odds: np.ndarray) -> dict[str, object]:
+    starts, ends = zip(*passages, strict=True)
+    return {
+        "file": _text(case.file),
+        "row": case.row,
+        "case_id": case.case_id,
+        "rest_unread": False,
+        "narrative": case.narrative,
+        "metadata": [(_text(name), value) for name, value in case.metadata.items()],
+        "starts": starts,
+        "ends": ends,
+        "log_odds": np.ascontiguousarray(log_odds, dtype=np.float64).ravel(),
+    }
+
+
+def _reject_row(reject: Reject) -> dict[str, object]:
+    return {
+        "file": _text(reject.file),
+        "row": reject.row,
+        "case_id": None if reject.case_id is None else _text(reject.case_id),
+        "reason": _text(reject.reason),
+        "rest_unread": reject.rest_unread,
+    }
+
+
+def _text(text: str) -> str:
+    """A text that Arrow can hold: names from outside may have lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
