@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from secondlook.bundle import Bundle, load_bundle
+from secondlook.bundle import Bundle, EvidenceModel, load_bundle
 from secondlook.config import ScoreConfig
 from secondlook.errors import InputError, RunError
 from secondlook.evidence import pool
+from secondlook.journal import Journal
 from secondlook.readers import ReadOptions
-from secondlook.schema import Reject
+from secondlook.schema import Reject, Span
 from secondlook.score import Run, score
 from secondlook.storage import file_digest
+from secondlook.tables import TableWriter, columns
 
 TOLD = "The banan ketor lomed. The clerk told him everything in case 5. The priing sotus teved."
 PLAIN = "The banan ketor lomed tevor. The priing sotus teved wilan."
@@ -212,3 +219,152 @@ def test_metadata_never_hides_a_column(bundle: Bundle, tmp_path: Path) -> None:
     queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
     assert queue["rank"][0] == 1
     assert {"x", "y"} <= set(queue.iloc[0].astype(str))
+
+
+class _Counting:
+    """A model that counts the narratives it scores, and is interrupted after some."""
+
+    def __init__(self, model: EvidenceModel, stop_after: int | None = None) -> None:
+        self._model = model
+        self._stop_after = stop_after
+        self.scored = 0
+
+    def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> list[np.ndarray]:
+        found = []
+        for one in zip(narratives, passages, strict=True):
+            if self.scored == self._stop_after:
+                raise KeyboardInterrupt
+            self.scored += 1
+            found += self._model.score(*([part] for part in one))
+        return found
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
+
+
+def _many(path: Path, number: int = 10) -> Path:
+    rows = [[f"c{i}", TOLD if i % 3 else PLAIN, str(i)] for i in range(number)]
+    return _csv(path, [["case_id", "narrative", "extra"], *rows])
+
+
+SHARDS = ScoreConfig(shard_cases=2)
+
+
+def _stopped(intake: Path, out: Path, bundle: Bundle, after: int) -> pytest.ExceptionInfo[KeyboardInterrupt]:
+    model = _Counting(bundle.model, after)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        score([intake], out, replace(bundle, model=model), SHARDS, ReadOptions())
+    return stop
+
+
+def test_a_run_that_goes_on_scores_nothing_twice_and_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _many(tmp_path / "in.csv")
+    score([intake], tmp_path / "whole", bundle, SHARDS, ReadOptions())
+    stop = _stopped(intake, tmp_path / "out", bundle, after=7)
+    assert stop.value.__notes__ == ["6 cases are done: run the same command with --resume"]
+    model = _Counting(bundle.model)
+    score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions(), resume=True)
+    assert model.scored == 4
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out", "whole"]
+
+
+def test_a_run_that_is_stopped_before_anything_is_done_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    stop = _stopped(_many(tmp_path / "in.csv"), tmp_path / "out", bundle, after=1)
+    assert not hasattr(stop.value, "__notes__")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 7, 100])
+def test_the_size_of_the_shards_changes_no_row(bundle: Bundle, tmp_path: Path, shards: int) -> None:
+    intake = _many(tmp_path / "in.csv")
+    _score([intake], tmp_path / "one", bundle)
+    score([intake], tmp_path / "two", bundle, ScoreConfig(shard_cases=shards, page_cases=3), ReadOptions())
+    for name in ("queue", "cases", "passages", "evidence"):
+        one, two = (pq.read_table(tmp_path / run / f"{name}.parquet") for run in ("one", "two"))
+        assert one.equals(two)
+
+
+def test_the_first_cases_are_returned_in_the_order_of_the_queue(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _many(tmp_path / "in.csv")
+    config = ScoreConfig(shard_cases=2, page_cases=3)
+    assert len(score([intake], tmp_path / "out", bundle, config, ReadOptions()).top) == 3
+    run = score([intake], tmp_path / "out", bundle, config, ReadOptions(), top=5)
+    queue = pq.read_table(tmp_path / "out/queue.parquet").slice(0, 5).to_pylist()
+    assert [item.case.case_id for item in run.top] == [row["case_id"] for row in queue]
+    assert [item.rank for item in run.top] == [1, 2, 3, 4, 5]
+    for item, row in zip(run.top, queue, strict=True):
+        assert item.case.metadata == {"extra": row["extra"]}
+        assert item.scores == {mode: row[f"p_{mode}"] for mode in bundle.codebook.mode_ids}
+    assert (tmp_path / "out/queue.html").read_text().count("<article") == 3
+
+
+def test_an_input_that_changes_meanwhile_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _many(tmp_path / "in.csv")
+
+    class Disturbing(_Counting):
+        def score(self, *arguments: Any) -> list[np.ndarray]:
+            intake.write_bytes(intake.read_bytes().replace(b"c9", b"d9"))
+            return super().score(*arguments)
+
+    with pytest.raises(RunError, match=r"in\.csv: changed while it was scored"):
+        score([intake], tmp_path / "out", replace(bundle, model=Disturbing(bundle.model)), SHARDS, ReadOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_an_input_that_is_only_touched_is_the_same(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _many(tmp_path / "in.csv")
+
+    class Touching(_Counting):
+        def score(self, *arguments: Any) -> list[np.ndarray]:
+            os.utime(intake, ns=(1, self.scored))
+            return super().score(*arguments)
+
+    model = Touching(bundle.model)
+    assert score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions()).top
+
+
+@pytest.mark.parametrize("place", ["commit", "write_queue"])
+def test_a_disk_that_is_full_is_said_and_the_work_stays(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    intake = _many(tmp_path / "in.csv")
+    score([intake], tmp_path / "out", bundle, ScoreConfig(page_cases=1), ReadOptions())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    owner = Journal if place == "commit" else TableWriter
+    done = getattr(owner, place)
+
+    def full(self: Any, *arguments: Any) -> Any:
+        if place == "write_queue" or arguments[0] == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return done(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, place, full)
+        cases = 6 if place == "commit" else 10
+        with pytest.raises(RunError, match=f"No space left.* with --resume: {cases} cases are done"):
+            score([intake], tmp_path / "out", bundle, SHARDS, ReadOptions())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    model = _Counting(bundle.model)
+    score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions(), resume=True)
+    assert model.scored == 10 - cases
+    score([intake], tmp_path / "whole", bundle, SHARDS, ReadOptions())
+    assert (tmp_path / "whole/manifest.json").read_bytes() == (tmp_path / "out/manifest.json").read_bytes()
+
+
+def test_a_run_within_its_own_input_is_refused(intake: Path, bundle: Bundle, tmp_path: Path) -> None:
+    for out in (tmp_path / "out", tmp_path):
+        with pytest.raises(RunError, match="lies within the input"):
+            _score([intake, tmp_path], out, bundle)
+    assert [path.name for path in tmp_path.iterdir()] == ["intake.csv"]
+
+
+def test_a_run_of_rejects_alone_has_every_file(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _csv(tmp_path / "in.csv", [["case_id", "narrative"], ["1", " "], ["2", ""]])
+    run = _score([intake], tmp_path / "out", bundle)
+    assert (run.manifest["counts"]["rejected"], run.top) == (2, [])
+    modes = bundle.codebook.mode_ids
+    for name, expected in columns(modes).items():
+        table = pq.read_table(tmp_path / "out" / name)
+        assert (len(table), table.schema.names) == (0, list(expected))

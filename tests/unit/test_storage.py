@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.storage import whole_folder
+from secondlook.storage import held, whole_folder
 
 NAMES = {"manifest.json", "a"}
 
@@ -64,3 +64,14 @@ def test_a_file_that_somebody_put_there_is_never_lost(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"notes\.txt"), whole_folder(out, "run", NAMES):
         pass
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_place_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    with held(tmp_path / "out"):
+        with pytest.raises(BlockingIOError), held(tmp_path / "out"):
+            pass
+        with held(tmp_path / "other"):
+            pass
+    with held(tmp_path / "out"):
+        pass
+    assert not list(tmp_path.iterdir())
