@@ -73,7 +73,10 @@ class Provenance(Strict):
 
 
 class EvidenceModel(Protocol):
-    """What a bundle asks of a model: log-odds for every passage and mode, as plain data on disk."""
+    """What a bundle asks of a model: log-odds for every passage and mode, as plain data on disk.
+
+    One that takes its narratives one by one may also have ``iterate``, which gives what ``score`` does as it goes.
+    """
 
     @property
     def config(self) -> LinearModelConfig | TransformerModelConfig:

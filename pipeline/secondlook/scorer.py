@@ -78,7 +78,7 @@ class Scorer:
         if not narratives:
             return iter(())
         model = self.bundle.model
-        one_by_one = getattr(model, "iterate", model.score)  # a model may have no such way, or none that is faster
+        one_by_one = getattr(model, "iterate", model.score)
         return iter(one_by_one(narratives, passages))
 
     def unreadable(self, narrative: str) -> str | None:

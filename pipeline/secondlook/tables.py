@@ -176,12 +176,12 @@ def _evidence_columns(scored: pa.Table, found: Sequence[Outcome]) -> dict[str, A
 
 def _titles(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     """Columns for metadata; none replaces one of ours, nor another."""
-    own = list(taken)
+    own = dict.fromkeys(taken)
     for name in names:
         while name in own:
             name = f"meta_{name}"
-        own.append(name)
-    return own[len(taken) :]
+        own[name] = None
+    return list(own)[len(taken) :]
 
 
 def _metadata_names(maps: pa.ChunkedArray) -> list[str]:
