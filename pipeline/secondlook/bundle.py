@@ -49,7 +49,7 @@ _OF_KIND = {
     "linear": frozenset({"vocabulary.json", "weights.safetensors"}),
     "transformer": frozenset({"model.onnx", "tokenizer.json"}),
 }
-_NAMES = _COMMON.union(*_OF_KIND.values()) | {MANIFEST, "metrics.json", "README.md", "plots", "evaluation.html"}
+_NAMES = _COMMON.union(*_OF_KIND.values()) | {MANIFEST, "metrics.json", "README.md", "plots/*", "evaluation.html"}
 
 
 class ModeCalibration(Strict):

@@ -6,7 +6,7 @@ Relative paths are relative to the folder that the command runs in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -262,14 +262,22 @@ def load_yaml(path: Path, error: type[Exception] = ConfigError) -> Any:
         raise error(f"{path}: holds a value that cannot be read ({str(cause)[:80]})") from None
 
 
-def load_config(path: Path, kind: type[Config]) -> Config:
+def load_config(path: Path | None, kind: type[Config], given: Mapping[str, Any] | None = None) -> Config:
     """Read a configuration file into its model.
+
+    Args:
+        path: the file; None takes the defaults.
+        kind: the model.
+        given: keys that take the place of the file's; None among them is none.
 
     Raises:
         ConfigError: names the file, the key and what would fit.
     """
-    data = load_yaml(path)
-    return parse(path, {} if data is None else data, kind, ConfigError)
+    data = {} if path is None else load_yaml(path)
+    chosen = {name: value for name, value in (given or {}).items() if value is not None}
+    if data is None or isinstance(data, dict):
+        data = (data or {}) | chosen
+    return parse(path or Path("options"), data, kind, ConfigError)
 
 
 def parse(path: Path, data: Any, kind: type[Config], error: type[Exception]) -> Config:
@@ -294,7 +302,8 @@ def _explain(problem: Any, kind: type[BaseModel]) -> str:
         kinds = [f"kind: {name}" for name in _kinds_at(kind, keys)]
         return f"key '{place}': needs a key 'kind', one of {', '.join(kinds)}"
     if problem["type"] != "extra_forbidden":
-        return f"key '{place}': {problem['msg']}"
+        what = problem["msg"].removeprefix("Value error, ")
+        return f"key '{place}': {what}" if place else what
     hint = did_you_mean(keys[-1], known)
     return f"unknown key '{place}'{hint}; known keys here: {', '.join(known)}"
 

@@ -27,25 +27,39 @@ ENCODED_TOLERANCE = 0.02
 def check_counts(run: StoredRun) -> Iterator[Mismatch]:
     """The manifest's counts add up, and are those of the files."""
     counts = run.manifest.counts
-    if counts.rows != counts.scored + counts.rejected:
-        what = f"{counts.rows} rows are not {counts.scored} scored and {counts.rejected} rejected"
+    if counts.rows != counts.scored + counts.rejected + counts.set_aside:
+        parts = f"{counts.scored} scored, {counts.rejected} rejected and {counts.set_aside} set aside"
+        what = f"{counts.rows} rows are not {parts}"
         yield Mismatch(MANIFEST, what, RESTORE)
     for name in (QUEUE, CASES):
         if name in run.tables and len(run.tables[name]) != counts.scored:
             what = f"has {len(run.tables[name])} rows, and {MANIFEST} counts {counts.scored} scored"
             yield Mismatch(name, what, RESTORE)
     if run.rejects is not None:
-        rows = sum(item.row is not None for item in run.rejects)
-        for what, found, said in (
-            ("rejected rows", rows, counts.rejected),
-            ("rejected files", len(run.rejects) - rows, counts.files_rejected),
-        ):
-            if found != said:
-                yield Mismatch(REJECTS, f"has {found} {what}, and {MANIFEST} counts {said}", RESTORE)
-    for mode, said in counts.flagged.items():
-        found = int(run.tables[QUEUE][f"flag_{mode}"].sum()) if QUEUE in run.tables else said
+        set_aside = sum(item.set_aside for item in run.rejects)
+        files = sum(item.row is None for item in run.rejects)
+        yield from _differing(
+            REJECTS,
+            ("rejected rows", len(run.rejects) - files - set_aside, counts.rejected),
+            ("rejected files", files, counts.files_rejected),
+            ("rows set aside", set_aside, counts.set_aside),
+        )
+    if QUEUE in run.tables:
+        queue, dated = run.tables[QUEUE], run.manifest.config.values.get("date_column")
+        yield from _differing(
+            QUEUE,
+            *((f"flags of {mode}", int(queue[f"flag_{mode}"].sum()), said) for mode, said in counts.flagged.items()),
+            ("copies", int(queue["duplicate_of"].notna().sum()), counts.copies),
+            ("cases drawn for the audit", int(queue["drawn_for_audit"].sum()), counts.drawn),
+            ("cases without a date", int(queue["date_received"].isna().sum()) if dated else 0, counts.undated),
+        )
+
+
+def _differing(name: str, *counted: tuple[str, int, int]) -> Iterator[Mismatch]:
+    """Counts of a file that are not those of the manifest: of what, found, said."""
+    for what, found, said in counted:
         if found != said:
-            yield Mismatch(QUEUE, f"has {found} flags of {mode}, and {MANIFEST} counts {said}", RESTORE)
+            yield Mismatch(name, f"has {found} {what}, and {MANIFEST} counts {said}", RESTORE)
 
 
 def check_ids(run: StoredRun) -> Iterator[Mismatch]:

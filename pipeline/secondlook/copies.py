@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 from secondlook.duplicates import SHINGLE_WORDS, SHORTEST_WORDS
 from secondlook.text import words
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 PERMUTATIONS = 128
 FOUND = 0.99
@@ -147,6 +150,8 @@ def _band_rows(threshold: float) -> int:
 
 @cache
 def _empty() -> MinHash:
+    from datasketch import MinHash  # brings half of SciPy, which only those who make signatures need
+
     return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from secondlook.errors import RunError
 from secondlook.readers.checks import shown_id
-from secondlook.runs import TOLERANCE, StoredRun, read_run, rows_by_case, write_csv
+from secondlook.runs import TOLERANCE, StoredReject, StoredRun, read_run, rows_by_case, write_csv
 from secondlook.spreadsheet import plain_cell
 from secondlook.tables import CASES, QUEUE
 
@@ -115,7 +115,7 @@ class _Side:
     queue: Mapping[str, Mapping[str, Any]]
     narratives: Mapping[str, str]
     files: Mapping[str, str]
-    rejected: Mapping[str, str]
+    rejected: Mapping[str, StoredReject]
     rejected_files: Mapping[str, str]
     rejected_names: Mapping[str, str]
 
@@ -172,7 +172,7 @@ def _side(run: StoredRun) -> _Side:
         queue=rows_by_case(run.tables[QUEUE]),
         narratives=dict(zip(cases["case_id"], cases["narrative"], strict=True)),
         files=dict(zip(cases["case_id"], cases["file"], strict=True)),
-        rejected={item.case_id: item.reason for item in run.rejects or [] if item.case_id},
+        rejected={item.case_id: item for item in run.rejects or [] if item.case_id},
         rejected_files=rejected_files,
         rejected_names={PurePosixPath(file).stem: reason for file, reason in rejected_files.items()},
     )
@@ -247,8 +247,8 @@ def _change(case_id: str, one: _Side, other: _Side, why: str) -> tuple[Change, s
 def _absence(case_id: str, there: _Side, absent: _Side, name: str) -> str:
     """Why a case is not in a run: it was rejected, by itself or with its file, or nobody gave it."""
     file = there.files.get(case_id, "")
-    if reason := absent.rejected.get(plain_cell(shown_id(case_id) or "")):
-        return f"rejected in {name}: {reason}"
+    if reject := absent.rejected.get(plain_cell(shown_id(case_id) or "")):
+        return f"{'set aside' if reject.set_aside else 'rejected'} in {name}: {reject.reason}"
     if reason := next(filter(None, map(absent.rejected_files.get, _places(file))), None):
         return f"its file was rejected in {name}: {reason}"
     if PurePosixPath(file).stem == case_id and (reason := absent.rejected_names.get(case_id)):
@@ -263,10 +263,12 @@ def _places(file: str) -> Iterator[str]:
 
 
 def _same_scores(one: _Side, other: _Side, case_id: str) -> bool:
-    """The same modes, scores, intervals, flags and priority."""
+    """The same modes, scores, intervals, flags and, where the runs reckon it alike, priority."""
     if one.run.modes != other.run.modes:
         return False
-    columns = ["priority", *(f"{kind}_{mode}" for mode in one.run.modes for kind in ("p", "low", "high", "flag"))]
+    columns = [f"{kind}_{mode}" for mode in one.run.modes for kind in ("p", "low", "high", "flag")]
+    if len({str(side.run.manifest.config.values.get("priority")) for side in (one, other)}) == 1:
+        columns.append("priority")
     a, b = one.queue[case_id], other.queue[case_id]
     return all(abs(float(a[name]) - float(b[name])) <= TOLERANCE for name in columns)
 

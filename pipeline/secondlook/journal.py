@@ -77,17 +77,16 @@ class Journal:
         write_whole(self.folder / name, content)
         self._names[number] = name
 
-    def shards(self) -> Iterator[tuple[int, pa.Table]]:
-        """The numbers and contents of the shards that were found or committed, in input order.
+    def shards(self) -> Iterator[pa.Table]:
+        """The shards that were found or committed, in input order.
 
         Raises:
             RunError: one was damaged since.
         """
         for number in sorted(self._names):
-            yield number, self.shard(number)
+            yield self._shard(number)
 
-    def shard(self, number: int) -> pa.Table:
-        """A shard that was found or committed; RunError if it was damaged since."""
+    def _shard(self, number: int) -> pa.Table:
         path = self.folder / self._names[number]
         content = _sound(path)
         if content is None:
@@ -116,7 +115,7 @@ class Journal:
         if self.out.exists():
             shutil.copymode(self.out, fresh)
         yield fresh
-        for path in [*fresh.iterdir(), fresh]:
+        for path in [*fresh.rglob("*"), fresh]:
             to_disk(path)
         swap(fresh, self.out, self.folder / _EARLIER)
         to_disk(self.out.parent)

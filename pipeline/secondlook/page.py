@@ -45,7 +45,8 @@ class PageFacts:
     """What the page says of the run as a whole.
 
     ``narrative_characters`` bounds how much of one narrative is on the page. ``shown`` is how many cases are on
-    all pages together, None where there is one page; ``undated`` how many cases have no date that could be read.
+    all pages together, None where there is one page; ``undated`` how many cases have no date that could be read, and
+    ``set_aside`` how many were too old to be scored.
     """
 
     bundle: str
@@ -55,6 +56,7 @@ class PageFacts:
     narrative_characters: int
     shown: int | None = None
     undated: int = 0
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

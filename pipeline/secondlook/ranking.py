@@ -6,7 +6,7 @@ Nothing depends on the order in which the cases came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -19,8 +19,9 @@ from secondlook.codebook import Codebook
 from secondlook.config import AnyModePriority, ScoreConfig, SingleModePriority
 from secondlook.copies import Copies, Signature, find_copies
 from secondlook.dates import Dates, read_date
+from secondlook.errors import ConfigError, did_you_mean
 from secondlook.priority import mode_column, priorities, severity_weights
-from secondlook.schema import Case
+from secondlook.schema import Case, Reject
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -30,6 +31,10 @@ MOST_SHOWN = 100_000
 
 SMALLEST_STRATUM = 2
 """Draws from a stratum, at least: from a single one nobody can tell how far its cases differ."""
+
+
+LOOKED_AT = 256
+"""Cases with columns, none of which is the date column, after which that is taken for misspelt."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,38 @@ def received_before(case: Case, config: ScoreConfig) -> str | None:
     if moment is None or moment.date() >= config.since:
         return None
     return f"received {moment.date()}, before {config.since}: not scored; leave out --since to score it"
+
+
+def check_dated(items: Iterable[Case | Reject], column: str | None) -> Iterator[Case | Reject]:
+    """The items of an input, as long as it may have the column that says when a case was received.
+
+    A misspelt name would show only when all is scored, and nothing would have been set aside. Texts have no columns
+    and say nothing for or against it.
+
+    Raises:
+        ConfigError: none of the first cases with columns has it.
+    """
+    names: dict[str, None] = {}
+    left = 0 if column is None else LOOKED_AT
+    for item in items:
+        if left and isinstance(item, Case) and item.metadata:
+            names |= dict.fromkeys(item.metadata)
+            left = 0 if column in names else left - 1
+            if not left and column not in names:
+                raise _not_dated(str(column), names)
+        yield item
+    if left and names:
+        raise _not_dated(str(column), names)
+
+
+def _not_dated(column: str, names: Iterable[str]) -> ConfigError:
+    known = list(names)
+    shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    return ConfigError(
+        f"date_column: no case has a column '{column}'{did_you_mean(column, known)}; there are, beside id and "
+        f"narrative: {shown}; name the one that says when a case was received, or leave it out (where only some files "
+        "have it, give one of them first)"
+    )
 
 
 def explanations(

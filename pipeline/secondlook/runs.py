@@ -23,10 +23,10 @@ from pydantic import Field
 from secondlook.config import Strict, parse
 from secondlook.errors import RunError
 from secondlook.schema import Span
-from secondlook.score import FORMAT, KIND, NAMES
+from secondlook.score import FILES, FORMAT, KIND, NAMES
 from secondlook.spreadsheet import csv_bytes
-from secondlook.storage import MANIFEST, file_digest, holds, write_whole
-from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, columns
+from secondlook.storage import MANIFEST, file_digest, holds, inventory, is_named, write_whole
+from secondlook.tables import CASES, EVIDENCE, MAY_BE_EMPTY, PASSAGES, QUEUE, REJECTS, columns
 
 RESTORE = "restore the folder from a copy, or score the inputs again"
 TOLERANCE = 1e-9
@@ -38,14 +38,21 @@ _Columns = Mapping[str, pa.DataType]
 
 
 class Counts(Strict):
-    """What became of the input rows; ``flagged`` counts flags by mode, in the codebook's order."""
+    """What became of the input rows; ``flagged`` counts flags by mode, in the codebook's order.
+
+    Of the scored, ``copies`` are read as others, ``drawn`` for the audit; ``undated`` lack a date that was asked for.
+    """
 
     rows: _Count
     scored: _Count
     rejected: _Count
+    set_aside: _Count
     files_rejected: _Count
     complete: bool
     flagged: dict[str, _Count]
+    copies: _Count
+    drawn: _Count
+    undated: _Count
 
 
 class NamedBundle(Strict):
@@ -90,12 +97,16 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class StoredReject:
-    """A line of ``rejects.csv``; ``row`` is None and ``case_id`` empty where a whole file was rejected."""
+    """A line of ``rejects.csv``; ``row`` is None and ``case_id`` empty where a whole file was rejected.
+
+    ``set_aside`` says that it could have been scored, and that the run was not asked to.
+    """
 
     file: str
     row: int | None
     case_id: str
     reason: str
+    set_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,9 @@ def read_run(folder: Path) -> StoredRun:
         RunError: the folder is no run, or of another format, or its manifest is damaged.
     """
     manifest = _read_manifest(folder)
-    checked = {name: _check_file(folder / name, manifest.files.get(name)) for name in sorted(NAMES - {MANIFEST})}
+    pages = {name for name in {*manifest.files, *inventory(folder)} if is_named(name, NAMES)}
+    names = sorted((FILES | pages) - {MANIFEST})
+    checked = {name: _check_file(folder, name, manifest.files.get(name)) for name in names}
     problems = [
         Mismatch(MANIFEST, f"gives a digest of '{name}', which is no part of a run", RESTORE)
         for name in sorted(manifest.files.keys() - checked.keys())
@@ -238,18 +251,18 @@ def _read_manifest(folder: Path) -> RunManifest:
     return parse(path, data, RunManifest, RunError)
 
 
-def _check_file(path: Path, digest: str | None) -> Mismatch | None:
+def _check_file(folder: Path, name: str, digest: str | None) -> Mismatch | None:
     """Whether a file is there, and is what the manifest says."""
     try:
-        found = file_digest(path)
+        found = file_digest(folder / name)
     except FileNotFoundError:
-        return Mismatch(path.name, "is missing", RESTORE)
+        return Mismatch(name, "is missing", RESTORE)
     except OSError as cause:
-        return Mismatch(path.name, f"cannot be read ({cause.strerror})", "allow it to be read, or restore it")
+        return Mismatch(name, f"cannot be read ({cause.strerror})", "allow it to be read, or restore it")
     if digest is None:
-        return Mismatch(MANIFEST, f"gives no digest of {path.name}", RESTORE)
+        return Mismatch(MANIFEST, f"gives no digest of {name}", RESTORE)
     if found != digest:
-        return Mismatch(path.name, "was changed since the run was written: its SHA-256 is another", RESTORE)
+        return Mismatch(name, "was changed since the run was written: its SHA-256 is another", RESTORE)
     return None
 
 
@@ -276,7 +289,7 @@ def _faults(table: pa.Table, kinds: _Columns) -> Iterator[str]:
             yield f"has {len(places)} columns '{name}' where it should have one"
         elif table.schema.field(places[0]).type != kind:
             yield f"column '{name}' holds {table.schema.field(places[0]).type} where it should hold {kind}"
-        elif empty := table.column(places[0]).null_count:
+        elif (empty := table.column(places[0]).null_count) and name not in MAY_BE_EMPTY:
             yield f"column '{name}' has {empty} empty cells"
 
 
@@ -289,7 +302,11 @@ def _read_rejects(path: Path) -> list[StoredReject] | Mismatch | None:
             lines = csv.DictReader(file, strict=True)
             return [
                 StoredReject(
-                    line["file"] or "", int(line["row"]) if line["row"] else None, line["case_id"], line["reason"]
+                    file=line["file"] or "",
+                    row=int(line["row"]) if line["row"] else None,
+                    case_id=line["case_id"],
+                    reason=line["reason"],
+                    set_aside=bool(int(line["set_aside"])),
                 )
                 for line in lines
             ]

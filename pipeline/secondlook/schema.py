@@ -59,6 +59,7 @@ class Reject:
     """An input row that was not scored, and why. ``row`` is None when it is the whole file.
 
     ``rest_unread`` says that the rows after it could not be read either, so that their number is not known.
+    ``set_aside`` says that it could have been scored, and that the run was not asked to.
     """
 
     file: str
@@ -66,6 +67,7 @@ class Reject:
     case_id: str | None
     reason: str
     rest_unread: bool = False
+    set_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@
 file                   what it holds
 =====================  ============================================================================
 ``queue.parquet``      case_id, rank, priority, p_<mode> from low_<mode> to high_<mode> (95%), flag_<mode>,
-                       then the metadata columns
+                       why and where a case stands (see ``tables``), then the metadata columns
 ``evidence.parquet``   case_id, mode, start, end, text, share: for every score the passages behind it
 ``passages.parquet``   case_id, start, end, z_<mode>: every passage's log-odds, from which each score
                        can be computed again
 ``cases.parquet``      case_id, file, row, narrative: what was read
-``rejects.csv``        file, row, case_id, reason
+``rejects.csv``        file, row, case_id, reason, set_aside: what was not scored
 ``manifest.json``      counts that add up; digests of input, bundle and configuration; versions
-``queue.html``         the queue to read
+``queue.html``         the queue to read; where one page does not hold it, ``pages/`` has the others
+``queue.xlsx``         the same cases, a row each
 =====================  ============================================================================
 
 Rows of the queue stand in its order, those of the other tables in the order of the input. While a run is being
@@ -24,41 +25,51 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 from rich.progress import Progress
 
 from secondlook.ahead import ahead
 from secondlook.bundle import Bundle
 from secondlook.config import ScoreConfig
-from secondlook.errors import RunError
+from secondlook.errors import ConfigError, RunError
 from secondlook.journal import Journal, open_journal, restore_earlier
-from secondlook.page import PageFacts, render_queue
+from secondlook.page import FIRST, FOLDER, PageFacts
+from secondlook.queue_files import WORKBOOK, shown_cases, write_queue_files
+from secondlook.ranking import Ranking, check_dated
 from secondlook.readers import ReadOptions, read_cases
-from secondlook.schema import Case, ScoredCase
-from secondlook.scorer import Outcome, Scorer
-from secondlook.shards import Checked, Stretch, cases, check, cut_stretches, outcomes, scored_rows, shard_table
-from secondlook.storage import MANIFEST, check_replaceable, file_digest, held
-from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, Counted, Ranked, TableWriter
+from secondlook.schema import ScoredCase
+from secondlook.scorer import Array, Batch, Scorer
+from secondlook.shards import Checked, Stretch, check, cut_stretches, shard_table
+from secondlook.shelf import Shelf
+from secondlook.storage import MANIFEST, check_replaceable, file_digest, held, inventory
+from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, Counted, TableWriter
 
 KIND = "secondlook-run"
 FORMAT = f"{KIND}/3"
-PAGE = "queue.html"
-NAMES = frozenset({QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, PAGE, MANIFEST})
+FILES = frozenset({QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, FIRST, WORKBOOK, MANIFEST})
+"""What every run has."""
+
+NAMES = FILES | {f"{FOLDER}/queue-*.html", f"{FOLDER}/list-*.html"}
+"""What a run may have, with wildcards."""
+
 _VERSIONED = ("secondlook", "numpy", "scipy", "scikit-learn", "nupunkt", "tokenizers", "onnxruntime", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: where it is, what its manifest says, and the first cases of its queue.
+    """A finished run: where it is, what its manifest says, and the first cases to read.
 
-    ``top`` holds as many as the page does, or as were asked for; all of them are in the folder.
+    ``top`` holds as many as a page does, or as were asked for; all of them are in the folder.
     """
 
     folder: Path
@@ -91,15 +102,17 @@ def score(
         options: choices of the reading.
         resume: go on with what an earlier call for this place left unfinished, if there is anything.
         overwrite: replace a run of other inputs, and begin unfinished work afresh unless it is to be resumed.
-        top: how many of the first cases to return at least.
+        top: how many of the first cases to read to return at least.
         progress: where to say how far it is.
 
     Raises:
+        ConfigError: the queue is to go by a mode that the bundle does not know, or by a date that the input lacks.
         InputError: an input does not exist.
         RunError: the folder holds something else, is being written by another process, or cannot be written;
             unfinished work lies there and nothing says what to do with it; an input changed meanwhile.
     """
-    items = read_cases(inputs, options)
+    scorer = Scorer(bundle, config)
+    items = check_dated(read_cases(inputs, options), config.date_column)
     place = out.resolve()
     _check_outside(place, inputs)
     with _held(place):
@@ -108,11 +121,10 @@ def score(
         basis = _basis(seen.digests, bundle, config, options)
         _check_out(place, seen.digests, overwrite)
         journal = _open_journal(place, basis, resume, overwrite)
-        scorer, display = Scorer(bundle, config), _Display(progress)
+        display = _Display(progress)
         with _how_to_go_on(journal):
             with ahead(_unfinished(cut_stretches(items, config.shard_cases), journal, scorer, display)) as waiting:
-                for checked in waiting:
-                    _score(checked, journal, scorer, display)
+                _score(waiting, journal, scorer, display)
             if changed := seen.changed():
                 journal.remove()
                 raise RunError(f"{changed}: changed while it was scored; score it again when nothing writes to it")
@@ -142,72 +154,79 @@ def _unfinished(stretches: Iterator[Stretch], journal: Journal, scorer: Scorer, 
             display.found(done, len(stretch.items) - done)
 
 
-def _score(checked: Checked, journal: Journal, scorer: Scorer, display: _Display) -> None:
-    """Score a stretch and commit it."""
-    narratives = [case.narrative for case in checked.cases]
-    log_odds = []
-    for scored in scorer.log_odds(narratives, checked.passages):
-        log_odds.append(scored)
-        display.scored()
+def _score(stretches: Iterator[Checked], journal: Journal, scorer: Scorer, display: _Display) -> None:
+    """Score stretches in one stream, and commit each as soon as its last case is scored."""
+    begun: deque[Checked] = deque()
+
+    def batches() -> Iterator[Batch]:
+        for stretch in stretches:
+            if stretch.passages:
+                begun.append(stretch)
+                yield [case.narrative for case in stretch.cases], stretch.passages
+            else:
+                _commit(stretch, [], journal, display)
+
+    done: list[Array] = []
+    with closing(scorer.log_odds(batches())) as scored:
+        for log_odds in scored:
+            done.append(log_odds)
+            display.scored()
+            if len(done) == len(begun[0].passages):
+                _commit(begun.popleft(), done, journal, display)
+                done = []
+
+
+def _commit(checked: Checked, log_odds: Sequence[Array], journal: Journal, display: _Display) -> None:
     shard = shard_table(checked, log_odds)
-    journal.commit(checked.stretch.number, checked.stretch.digest, len(narratives), shard)
-    display.rejected(len(checked.items) - len(narratives))
+    journal.commit(checked.stretch.number, checked.stretch.digest, len(log_odds), shard)
+    display.rejected(len(checked.items) - len(log_odds))
 
 
 def _write(
     journal: Journal, scorer: Scorer, basis: dict[str, Any], first: int
 ) -> tuple[dict[str, Any], list[ScoredCase]]:
     """Write the run from the shards, and put it in its place; returns its manifest and first cases."""
-    with journal.whole_run() as folder:
-        with TableWriter(folder, scorer) as tables:
-            for number, shard in journal.shards():
-                tables.add(number, shard)
+    with journal.whole_run() as folder, Shelf(journal.folder) as shelf:
+        with TableWriter(folder, scorer, shelf) as tables:
+            for shard in journal.shards():
+                tables.add(shard)
             ranked = tables.write_queue()
-        top = _top(journal, scorer, ranked, first)
-        _write_page(folder / PAGE, top, scorer, tables.counted)
-        manifest = {"format": FORMAT, "counts": _counts(tables.counted)} | basis
-        manifest["files"] = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+        counts = _counts(tables.counted, ranked.ranking, scorer.config)
+        queue = (ranked.ranking, ranked.scored, scorer.bundle.codebook, scorer.config)
+        write_queue_files(folder, *queue, _facts(scorer, counts), ranked.metadata, ranked.fetch)
+        top = list(islice(shown_cases(*queue, ranked.fetch), first))
+        manifest = {"format": FORMAT, "counts": counts} | basis
+        manifest["files"] = {name: file_digest(folder / name) for name in inventory(folder)}
         text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
         check_replaceable(journal.out, KIND, NAMES)
     return manifest, top
 
 
-def _top(journal: Journal, scorer: Scorer, ranked: Ranked, first: int) -> list[ScoredCase]:
-    """The first cases of the queue, fetched from their shards."""
-    shards, places = ranked.shards[:first].tolist(), ranked.places[:first].tolist()
-    found: dict[int, tuple[Case, Outcome]] = {}
-    for number in sorted(set(shards)):
-        ranks = [rank for rank, shard in enumerate(shards) if shard == number]
-        rows = scored_rows(journal.shard(number)).take([places[rank] for rank in ranks])
-        found |= dict(zip(ranks, zip(cases(rows), outcomes(rows, scorer), strict=True), strict=True))
-    return [
-        ScoredCase(case, rank + 1, one.priority, one.scores, one.intervals, one.flags, one.evidence)
-        for rank, (case, one) in sorted(found.items())
-    ]
-
-
-def _write_page(path: Path, top: Sequence[ScoredCase], scorer: Scorer, counted: Counted) -> None:
-    bundle, config = scorer.bundle, scorer.config
-    facts = PageFacts(
+def _facts(scorer: Scorer, counts: dict[str, Any]) -> PageFacts:
+    bundle = scorer.bundle
+    return PageFacts(
         bundle=bundle.provenance.name,
         bundle_digest=bundle.digest,
-        scored=counted.scored,
-        rejected=counted.rows_rejected + counted.files_rejected,
-        narrative_characters=config.page_narrative_characters,
+        scored=counts["scored"],
+        rejected=counts["rejected"] + counts["files_rejected"],
+        narrative_characters=scorer.config.page_narrative_characters,
+        set_aside=counts["set_aside"],
     )
-    page = render_queue(top[: config.page_cases], bundle.codebook, facts)
-    path.write_text(page, encoding="utf-8", newline="\n")
 
 
-def _counts(counted: Counted) -> dict[str, Any]:
+def _counts(counted: Counted, ranking: Ranking, config: ScoreConfig) -> dict[str, Any]:
     return {
-        "rows": counted.scored + counted.rows_rejected,
+        "rows": counted.scored + counted.rows_rejected + counted.rows_set_aside,
         "scored": counted.scored,
         "rejected": counted.rows_rejected,
+        "set_aside": counted.rows_set_aside,
         "files_rejected": counted.files_rejected,
         "complete": counted.complete,
         "flagged": counted.flagged,
+        "copies": int(ranking.is_copy.sum()),
+        "drawn": int(ranking.drawn.sum()),
+        "undated": int(np.isnat(ranking.received).sum()) if config.date_column else 0,
     }
 
 
@@ -319,7 +338,12 @@ def _how_to_go_on(journal: Journal) -> Iterator[None]:
             f"{journal.out}: the run could not be written ({cause.strerror or cause}); free some space, then "
             f"run the same command with --resume: {journal.cases()} cases are done"
         ) from None
+    except ConfigError:  # nobody can go on with what was asked for
+        journal.remove()
+        raise
     except Exception:
+        if journal.empty:
+            journal.remove()
         raise
     except BaseException as stop:  # Ctrl-C, as Python or the command line raises it
         if journal.empty:
@@ -349,7 +373,7 @@ class _Display:
         self._tell()
 
     def rejected(self, number: int) -> None:
-        """So many items more that were not scored."""
+        """So many items more that were not scored, for what they are or for their date."""
         self._rejected += number
         self._tell()
 
@@ -360,4 +384,4 @@ class _Display:
 
     def _tell(self) -> None:
         rate = self._scored / max(monotonic() - self._start, 1e-9)
-        self.say(f"{self._found + self._scored} scored, {self._rejected} rejected, {rate:.1f} a second")
+        self.say(f"{self._found + self._scored} scored, {self._rejected} not, {rate:.1f} a second")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondlook.bundle import Bundle
-from secondlook.config import ScoreConfig
+from secondlook.config import ScoreConfig, SingleModePriority
 from secondlook.evidence import pool, shares
+from secondlook.priority import mode_column, priorities
 from secondlook.schema import Evidence, Span
 from secondlook.text import split_passages
 
 Array = NDArray[np.float64]
+Batch = tuple[Sequence[str], Sequence[Sequence[Span]]]
+"""Narratives and the passages of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +26,9 @@ class Outcome:
     """What a bundle says of one narrative.
 
     ``scores`` are calibrated probabilities by mode, ``intervals`` how far the calibration knows them (95%),
-    and ``flags`` whether each reaches its operating point. ``priority`` is the
-    expected severity: the mean of the scores weighted by the modes' severities. ``log_odds``
-    are the passages' scores, from which all of this can be computed again.
-    *Shape:* ``(passages, modes)``.
+    and ``flags`` whether each reaches its operating point. ``priority`` is what a
+    queue is sorted by (:mod:`secondlook.priority`). ``log_odds`` are the passages' scores, from which all of this
+    can be computed again. *Shape:* ``(passages, modes)``.
     """
 
     scores: Mapping[str, float]
@@ -42,14 +45,17 @@ class Scorer:
 
     Args:
         bundle: a loaded bundle.
-        config: how much evidence to show.
+        config: how much evidence to show, and what decides priority.
+
+    Raises:
+        ConfigError: priority is to be decided by a mode that the bundle does not know.
     """
 
     def __init__(self, bundle: Bundle, config: ScoreConfig | None = None) -> None:
         self.bundle = bundle
         self.config = config or ScoreConfig()
-        severities = np.array([mode.severity for mode in bundle.codebook.modes])
-        self._severity_weights = severities / severities.sum()
+        if isinstance(self.config.priority, SingleModePriority):
+            mode_column(self.config.priority, bundle.codebook)
 
     def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]] | None = None) -> list[Outcome]:
         """Score narratives, in order.
@@ -62,24 +68,26 @@ class Scorer:
             ValueError: a narrative has no passage: it is empty or white space.
         """
         spans = [split_passages(text) for text in narratives] if passages is None else passages
-        log_odds = self.log_odds(narratives, spans)
+        log_odds = self.log_odds([(narratives, spans)])
         return [self.outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
 
-    def log_odds(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> Iterator[Array]:
+    def log_odds(self, batches: Iterable[Batch]) -> Iterator[Array]:
         """The log-odds of passages, one narrative after the other as the model gets to them.
 
-        *Shape of each:* ``(passages, modes)``.
+        A model that takes narratives one by one works across batches, so that none waits for the end of another, and
+        reads ahead as far as it needs; any other takes a batch at a time. *Shape of each:* ``(passages, modes)``.
 
         Raises:
             ValueError: a narrative has no passage: it is empty or white space.
         """
-        if not all(passages):
-            raise ValueError("a narrative without any text cannot be scored")
-        if not narratives:
-            return iter(())
-        model = self.bundle.model
-        one_by_one = getattr(model, "iterate", model.score)
-        return iter(one_by_one(narratives, passages))
+        iterate = getattr(self.bundle.model, "iterate", None)
+        if iterate is None:
+            for narratives, passages in _with_text(batches):
+                if narratives:
+                    yield from self.bundle.model.score(narratives, passages)
+            return
+        one, other = tee(pair for batch in _with_text(batches) for pair in zip(*batch, strict=True))
+        yield from iterate((narrative for narrative, _ in one), (spans for _, spans in other))
 
     def unreadable(self, narrative: str) -> str | None:
         """Why this bundle cannot judge a narrative (another language or script), or None if it can."""
@@ -107,7 +115,7 @@ class Scorer:
             scores=dict(zip(modes, scores.tolist(), strict=True)),
             intervals={mode: (float(low), float(high)) for mode, (low, high) in zip(modes, ends, strict=True)},
             flags={m: bool(p >= s.operating_point.threshold) for m, p, s in zip(modes, scores, settings, strict=True)},
-            priority=float(self._severity_weights @ scores),
+            priority=float(priorities(scores[None], self.bundle.codebook, self.config.priority)[0]),
             evidence=self._evidence(passages, shares(log_odds, self.bundle.pooling)),
             passages=passages,
             log_odds=log_odds,
@@ -122,3 +130,10 @@ class Scorer:
                 if place == 0 or share[row, column] >= self.config.evidence_minimum_share:
                     found.append(Evidence(mode, passages[row], float(share[row, column])))
         return tuple(found)
+
+
+def _with_text(batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        if not all(batch[1]):
+            raise ValueError("a narrative without any text cannot be scored")
+        yield batch

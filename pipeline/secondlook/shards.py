@@ -2,16 +2,18 @@
 
 A shard holds an input item a row, in input order, as a Parquet file:
 
-==========================  =====================================================================
-column                      what it holds
-==========================  =====================================================================
-``file``, ``row``           where the item was read; no row if it is a whole file
-``case_id``                 as in the run
-``reason``, ``rest_unread`` why it was not scored; no reason if it was
-``narrative``, ``metadata`` of a case that was scored
-``starts``, ``ends``        its passages
-``log_odds``                theirs, a passage after the other, in the codebook's order of modes
-==========================  =====================================================================
+===============================  ================================================================
+column                           what it holds
+===============================  ================================================================
+``file``, ``row``                where the item was read; no row if it is a whole file
+``case_id``                      as in the run
+``reason``                       why it was not scored; no reason if it was
+``rest_unread``, ``set_aside``   as a :class:`~secondlook.schema.Reject` has them
+``narrative``, ``metadata``      of a case that was scored
+``starts``, ``ends``             its passages
+``log_odds``                     theirs, a passage after the other, in the codebook's order of modes
+``signature``                    by which its copies are found (see ``copies``), if they are looked for
+===============================  ================================================================
 
 Scores, flags and evidence are not in it: they follow from the log-odds when the run is written.
 """
@@ -26,6 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from secondlook.copies import PERMUTATIONS, Signature, signature
+from secondlook.ranking import received_before
 from secondlook.readers.checks import shown_id
 from secondlook.schema import Case, Reject, Span
 from secondlook.scorer import Outcome, Scorer
@@ -41,11 +45,13 @@ _SCHEMA = pa.schema(
         "case_id": pa.string(),
         "reason": pa.string(),
         "rest_unread": pa.bool_(),
+        "set_aside": pa.bool_(),
         "narrative": pa.string(),
         "metadata": pa.map_(pa.string(), pa.string()),
         "starts": pa.list_(pa.int64()),
         "ends": pa.list_(pa.int64()),
         "log_odds": pa.list_(pa.float64()),
+        "signature": pa.binary(4 * PERMUTATIONS),
     }
 )
 
@@ -64,11 +70,15 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A stretch ready to be scored: what the model cannot judge is rejected, ``passages`` are those of its cases."""
+    """A stretch ready to be scored: what cannot or is not to be scored is rejected.
+
+    ``passages`` are those of its cases, and ``signatures`` theirs; None where copies are not looked for.
+    """
 
     stretch: Stretch
     items: Sequence[Case | Reject]
     passages: Sequence[Sequence[Span]]
+    signatures: Sequence[Signature | None]
 
     @property
     def cases(self) -> list[Case]:
@@ -91,18 +101,24 @@ def cut_stretches(items: Iterable[Case | Reject], shard_cases: int) -> Iterator[
 
 
 def check(stretch: Stretch, scorer: Scorer) -> Checked:
-    """Reject what the model cannot judge, and cut the rest into passages."""
-    items: list[Case | Reject] = []
-    for item in stretch.items:
-        reason = scorer.unreadable(item.narrative) if isinstance(item, Case) else None
-        items.append(Reject(item.file, item.row, shown_id(item.case_id), reason) if reason else item)
-    passages = [split_passages(item.narrative) for item in items if isinstance(item, Case)]
-    return Checked(stretch, items, passages)
+    """Reject what is too old or what the model cannot judge, and cut the rest into passages."""
+    items = [_check(item, scorer) if isinstance(item, Case) else item for item in stretch.items]
+    texts = [item.narrative for item in items if isinstance(item, Case)]
+    signatures = [signature(text) if scorer.config.group_duplicates else None for text in texts]
+    return Checked(stretch, items, [split_passages(text) for text in texts], signatures)
+
+
+def _check(case: Case, scorer: Scorer) -> Case | Reject:
+    if too_old := received_before(case, scorer.config):
+        return Reject(case.file, case.row, shown_id(case.case_id), too_old, set_aside=True)
+    if unreadable := scorer.unreadable(case.narrative):
+        return Reject(case.file, case.row, shown_id(case.case_id), unreadable)
+    return case
 
 
 def shard_table(checked: Checked, log_odds: Sequence[np.ndarray]) -> pa.Table:
     """A shard of checked items and their passages' log-odds. *Shape of each:* ``(passages, modes)``."""
-    scored = iter(zip(checked.passages, log_odds, strict=True))
+    scored = iter(zip(checked.passages, log_odds, checked.signatures, strict=True))
     rows = [_case_row(item, *next(scored)) if isinstance(item, Case) else _reject_row(item) for item in checked.items]
     return pa.Table.from_pylist(rows, _SCHEMA)
 
@@ -114,7 +130,7 @@ def scored_rows(shard: pa.Table) -> pa.Table:
 
 def rejected_rows(shard: pa.Table) -> list[Reject]:
     """The items of a shard that were not scored."""
-    columns = ("file", "row", "case_id", "reason", "rest_unread")
+    columns = ("file", "row", "case_id", "reason", "rest_unread", "set_aside")
     return [Reject(**row) for row in shard.filter(pc.is_valid(shard["reason"])).select(columns).to_pylist()]
 
 
@@ -132,6 +148,14 @@ def cases(scored: pa.Table) -> Iterator[Case]:
         yield Case(**row | {"metadata": dict(row["metadata"])})
 
 
+def signatures(scored: pa.Table) -> Signature | None:
+    """The signatures of the cases of a shard; None where copies are not looked for. *Shape:* ``(cases, 128)``."""
+    if scored["signature"].null_count:
+        return None
+    together = b"".join(scored["signature"].to_pylist())
+    return np.frombuffer(together, "<u4").astype(np.uint32).reshape(-1, PERMUTATIONS)
+
+
 def _digest(items: Sequence[Case | Reject]) -> str:
     """SHA-256 of everything that was read of some items."""
     together = hashlib.sha256()
@@ -140,18 +164,20 @@ def _digest(items: Sequence[Case | Reject]) -> str:
     return together.hexdigest()
 
 
-def _case_row(case: Case, passages: Sequence[Span], log_odds: np.ndarray) -> dict[str, object]:
+def _case_row(case: Case, passages: Sequence[Span], log_odds: np.ndarray, own: Signature | None) -> dict[str, object]:
     starts, ends = zip(*passages, strict=True)
     return {
         "file": _text(case.file),
         "row": case.row,
         "case_id": case.case_id,
         "rest_unread": False,
+        "set_aside": False,
         "narrative": case.narrative,
         "metadata": [(_text(name), value) for name, value in case.metadata.items()],
         "starts": starts,
         "ends": ends,
         "log_odds": np.ascontiguousarray(log_odds, dtype=np.float64).ravel(),
+        "signature": None if own is None else own.astype("<u4").tobytes(),
     }
 
 
@@ -162,6 +188,7 @@ def _reject_row(reject: Reject) -> dict[str, object]:
         "case_id": None if reject.case_id is None else _text(reject.case_id),
         "reason": _text(reject.reason),
         "rest_unread": reject.rest_unread,
+        "set_aside": reject.set_aside,
     }
 
 

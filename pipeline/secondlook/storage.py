@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ def whole_folder(folder: Path, kind: str, names: Collection[str]) -> Iterator[Pa
 
     If it does not, the fresh folder is removed and an earlier ``folder`` stays as it was. Only a
     folder that is empty, or whose manifest names a format of this ``kind`` and that holds nothing but
-    ``names``, is ever replaced; its permissions are kept.
+    files of these ``names`` (see :func:`is_named`), is ever replaced; its permissions are kept.
 
     Raises:
         OSError: something cannot be written; FileExistsError: ``folder`` holds something else.
@@ -50,11 +51,28 @@ def check_replaceable(folder: Path, kind: str, names: Collection[str]) -> None:
     """Raise FileExistsError where replacing the folder would destroy anything but an earlier one of its kind."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file")
-    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if found and not holds(folder, kind):
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not holds(folder, kind):
         raise FileExistsError(f"{folder} holds other files")
-    if others := [name for name in found if name not in names]:
+    if others := [name for name in inventory(folder) if not is_named(name, names)]:
         raise FileExistsError(f"{folder} holds other files, too ({', '.join(others[:3])})")
+
+
+def inventory(folder: Path) -> list[str]:
+    """What a folder and those below it hold, as sorted paths with slashes: files, links, and folders that are empty."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir() or not any(path.iterdir()))
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def is_named(path: str, names: Collection[str]) -> bool:
+    """Whether a path is one of some names; these may have wildcards, which end at a slash.
+
+    >>> is_named("pages/list-001.html", {"pages/list-*.html"}), is_named("a/pages/list-1.html", {"pages/list-*.html"})
+    (True, False)
+    """
+    parts = path.split("/")
+    return any(len(parts) == name.count("/") + 1 and all(map(fnmatchcase, parts, name.split("/"))) for name in names)
 
 
 def holds(folder: Path, kind: str) -> bool:

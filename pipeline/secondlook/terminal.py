@@ -29,16 +29,33 @@ EXCERPT_CHARACTERS = 280
 
 
 def queue_table(queue: Sequence[ScoredCase], codebook: Codebook) -> Table:
-    """The top of a queue: rank, case, flags and the first evidence of each."""
+    """The top of a queue: rank, case, why it stands there, flags and the first evidence of each."""
     table = Table(title="Top of the queue", show_lines=True, title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("case", no_wrap=True)
     table.add_column("priority", justify="right")
     table.add_column("why: mode, score and the sentence behind it", ratio=1)
     for item in queue:
-        why = Text("\n").join(_reasons(item, codebook))
+        stands = [Text(f"{printable(item.explanation)}.", "dim")] if item.explanation else []
+        why = Text("\n").join([*stands, *_reasons(item, codebook)])
         table.add_row(str(item.rank), Text(printable(item.case.case_id)), f"{item.priority:.2f}", why)
     return table
+
+
+def counts_lines(counts: Mapping[str, Any]) -> list[str]:
+    """What became of the rows of an input."""
+    line = f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected"
+    if counts["set_aside"]:
+        line += f", {counts['set_aside']} set aside by date"
+    if counts["files_rejected"]:
+        line += f"; {counts['files_rejected']} files or sheets not read"
+    said = {
+        "copies": "stand behind the case that they copy",
+        "drawn": "were drawn for the audit",
+        "undated": "have no date that could be read",
+    }
+    of_them = [f"{counts[name]} {what}" for name, what in said.items() if counts[name]]
+    return [line] + [f"Of the scored, {', '.join(of_them)}"] * bool(of_them)
 
 
 def measures_table(summary: Mapping[str, Any]) -> Table:

@@ -36,7 +36,7 @@ from secondlook.consistency import (
     gaps,
 )
 from secondlook.encoder.windows import NOTHING
-from secondlook.errors import RunError, SecondLookError, did_you_mean
+from secondlook.errors import ConfigError, RunError, SecondLookError, did_you_mean
 from secondlook.evidence import pool
 from secondlook.runs import (
     RESTORE,
@@ -140,7 +140,14 @@ def verify(
     bundle = _bundle(run, bundle_folder)
     if isinstance(bundle, Mismatch):
         problems.append(bundle)
-    scorer = Scorer(bundle, config) if isinstance(bundle, Bundle) else None
+    scorer = None
+    if isinstance(bundle, Bundle):
+        try:
+            scorer = Scorer(bundle, config)
+        except ConfigError as cause:
+            problems.append(
+                Mismatch(MANIFEST, f"no score was computed again, its configuration does not fit ({cause})", RESTORE)
+            )
     problems += [*check_counts(run), *check_ids(run), *check_ranks(run.tables.get(QUEUE))]
     judge = _Judge(scorer, reencode, case_id)
     task = progress.add_task("verifying", total=run.manifest.counts.scored) if progress else None

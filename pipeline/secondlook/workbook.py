@@ -196,6 +196,8 @@ def _about(book: Workbook, facts: PageFacts, columns_left_out: int, formats: Map
         "Drawn for the audit: read for having been drawn at random, to find out what the queue misses.",
         f"Bundle: {facts.bundle}, {facts.bundle_digest}",
     ]
+    if facts.set_aside:
+        lines.append(f"{facts.set_aside:,} cases were set aside by date: received before the day that was given.")
     if facts.undated:
         lines.append(f"{facts.undated:,} cases have no date that could be read: at a tie they stand last.")
     if columns_left_out:

@@ -22,7 +22,7 @@ from secondlook.encoder.session import (
 )
 from secondlook.encoder.windows import Window
 from secondlook.schema import Span
-from secondlook.scorer import Scorer
+from secondlook.scorer import Batch, Scorer
 from secondlook.text import split_passages
 
 PADDED_BATCH = 32
@@ -39,7 +39,7 @@ def own_contenders(bundle: Bundle, model: TransformerEvidenceModel) -> list[Prep
 
     def ours(work: Work) -> None:
         waiting: deque[list[Span]] = deque()
-        for log_odds in model.iterate(work.narratives, _split(work.narratives, waiting)):
+        for log_odds in scorer.log_odds(_split(work.narratives, waiting)):
             scorer.outcome(waiting.popleft(), log_odds)
 
     def encoder(work: Work) -> None:
@@ -55,10 +55,10 @@ def own_contenders(bundle: Bundle, model: TransformerEvidenceModel) -> list[Prep
     ]
 
 
-def _split(narratives: Sequence[str], waiting: deque[list[Span]]) -> Iterator[list[Span]]:
+def _split(narratives: Sequence[str], waiting: deque[list[Span]]) -> Iterator[Batch]:
     for narrative in narratives:
         waiting.append(split_passages(narrative))
-        yield waiting[-1]
+        yield [narrative], [waiting[-1]]
 
 
 def _padded(scorer: Scorer, model: TransformerEvidenceModel) -> Contender:

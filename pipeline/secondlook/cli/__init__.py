@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,18 @@ def score(
     config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
     narrative_column: Annotated[str | None, typer.Option("--narrative-column", help="The column with texts.")] = None,
-    show: Annotated[int, typer.Option("--show", help="Print the first N cases with evidence.", min=0)] = 0,
+    date_column: Annotated[
+        str | None, typer.Option("--date-column", help="The column that says when a case was received.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--since", help="Set aside cases received before this day.", formats=["%Y-%m-%d"]),
+    ] = None,
+    top: Annotated[int | None, typer.Option("--top", help="So many cases are to be read.", min=1)] = None,
+    audit: Annotated[
+        int | None, typer.Option("--audit", help="Draw N cases at random that nobody would read.", min=0)
+    ] = None,
+    show: Annotated[int, typer.Option("--show", help="Print the first N cases to read with evidence.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of other inputs; begin a stopped one afresh.")
@@ -86,9 +98,11 @@ def score(
     from secondlook.config import ScoreConfig, load_config
     from secondlook.readers import ReadOptions
     from secondlook.score import score as run_score
-    from secondlook.terminal import console, queue_table
+    from secondlook.terminal import console, counts_lines, queue_table
 
-    choices = load_config(config, ScoreConfig) if config else ScoreConfig()
+    day = since.date() if since else None
+    given = {"date_column": date_column, "since": day, "top": top, "audit": audit}
+    choices = load_config(config, ScoreConfig, given)
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(find_bundle(bundle))
     with progress_bar() as progress:
@@ -99,14 +113,14 @@ def score(
     if show and run.top:
         terminal.print(queue_table(run.top[:show], loaded.codebook))
     counts = run.manifest["counts"]
-    unread = f"; {counts['files_rejected']} files or sheets not read" if counts["files_rejected"] else ""
-    terminal.print(f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected{unread}")
-    if counts["rejected"] or counts["files_rejected"]:
+    for line in counts_lines(counts):
+        terminal.print(line)
+    if counts["rejected"] or counts["set_aside"] or counts["files_rejected"]:
         terminal.print(f"What was not scored, and why: {out / 'rejects.csv'}", soft_wrap=True)
-    terminal.print(f"Read the queue: {out / 'queue.html'}", soft_wrap=True)
+    terminal.print(f"Read the queue: {out / 'queue.html'}, as a workbook: {out / 'queue.xlsx'}", soft_wrap=True)
     if not counts["complete"]:
         sys.exit(f"secondlook: some input could not be read to its end; see {out / 'rejects.csv'}, and score it again")
-    if not counts["scored"]:
+    if not counts["scored"] and not (counts["set_aside"] and counts["set_aside"] == counts["rows"]):
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
 
 
