@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import tee
 
@@ -71,7 +71,7 @@ class Scorer:
         log_odds = self.log_odds([(narratives, spans)])
         return [self.outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
 
-    def log_odds(self, batches: Iterable[Batch]) -> Iterator[Array]:
+    def log_odds(self, batches: Iterable[Batch]) -> Generator[Array, None, None]:
         """The log-odds of passages, one narrative after the other as the model gets to them.
 
         A model that takes narratives one by one works across batches, so that none waits for the end of another, and

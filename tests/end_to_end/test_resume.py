@@ -20,11 +20,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from secondlook.storage import held
+from secondlook.storage import held, inventory
 
 KILLS = int(os.environ.get("SECONDLOOK_KILLS", "12"))
 CASES = 1200
 SHARD_CASES = 50
+SHARDS = -(-CASES * 51 // 50 // SHARD_CASES)
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 WORDS = ["banan", "ketor", "lomed", "tevor", "priing", "sotus", "teved", "wilan", "niser", "pruan"]
 SHOWS = ["The clerk told him everything.", "Nobody went to her house.", ""]
@@ -39,16 +40,18 @@ class Job:
         self.unfinished = root / "place/.run.unfinished"
         self.intake = root / "in.csv"
         self.config = root / "score.yaml"
-        self.config.write_text(f"shard_cases: {SHARD_CASES}\npage_cases: 20\n")
+        self.config.write_text(f"shard_cases: {SHARD_CASES}\npage_cases: 100\ndate_column: received\naudit: 9\n")
         self._bundle = bundle
         rng = random.Random(11)
         with self.intake.open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerow(["case_id", "narrative", "unit"])
+            rows.writerow(["case_id", "narrative", "unit", "received"])
             for number in range(CASES):
                 sentences = [f"The {' '.join(rng.choices(WORDS, k=8))}." for _ in range(6)] + [rng.choice(SHOWS)]
                 narrative = " " if number % 97 == 5 else " ".join(sentences)
-                rows.writerow([f"c{number}", narrative, rng.choice("ab")])
+                rows.writerow([f"c{number}", narrative, rng.choice("ab"), f"2026-09-{rng.randrange(1, 29)}"])
+                if number % 50 == 49:
+                    rows.writerow([f"c{number}-again", narrative, "", ""])
 
     def start(self, *options: str, out: Path | None = None, intake: Path | None = None) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "secondlook", "score", intake or self.intake, "--out", out or self.out]
@@ -78,7 +81,7 @@ class Job:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {name: (folder / name).read_bytes() for name in inventory(folder)}
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +136,15 @@ def _put(another: Path, job: Job) -> dict[str, bytes]:
 
 def test_every_case_is_there_once(expected: dict[str, bytes], whole: tuple[Job, dict[str, bytes], float]) -> None:
     folder = whole[0].root / "whole"
-    wanted = sorted(f"c{number}" for number in range(CASES) if number % 97 != 5)
+    wanted = {f"c{number}" for number in range(CASES) if number % 97 != 5}
+    again = {f"c{number}-again" for number in range(49, CASES, 50) if number % 97 != 5}
     for name in ("queue", "cases"):
-        assert sorted(pq.read_table(folder / f"{name}.parquet")["case_id"].to_pylist()) == wanted
-    assert expected["rejects.csv"].count(b"\n") == 1 + CASES - len(wanted)
+        assert sorted(pq.read_table(folder / f"{name}.parquet")["case_id"].to_pylist()) == sorted(wanted | again)
+    assert expected["rejects.csv"].count(b"\n") == 1 + CASES + CASES // 50 - len(wanted | again)
+    queue = pq.read_table(folder / "queue.parquet").to_pandas()
+    assert queue["drawn_for_audit"].sum() == 9
+    assert queue["duplicate_of"].notna().sum() == len(again)
+    assert "pages/list-001.html" in expected
 
 
 def test_a_run_killed_at_random_moments_is_the_same_to_the_byte(
@@ -247,7 +255,7 @@ def test_a_lock_that_somebody_else_holds_ends_with_its_holder(job: Job) -> None:
 def small_disk(job: Job) -> Iterator[Job]:
     """The job's place is a disk of its own, with room for an earlier run and some shards."""
     job.out.parent.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(job.out.parent)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(job.out.parent)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small disk can only be mounted by root")
     yield job
@@ -270,13 +278,13 @@ def test_a_full_disk_loses_nothing(small_disk: Job, another: Path, expected: dic
     # Room for the shards, and none for the run.
     disk = small_disk.out.parent
     largest = max(path.stat().st_size for path in small_disk.unfinished.glob("shard-*"))
-    shards_to_come = (CASES // SHARD_CASES - done) * -(-largest // PAGE) * PAGE
+    shards_to_come = (SHARDS - done) * -(-largest // PAGE) * PAGE
     assert len(expected["passages.parquet"]) > 8 * PAGE
     _resize(disk, shutil.disk_usage(disk).used + shards_to_come + 4 * PAGE)
     full = small_disk.run("--resume", "--overwrite")
     assert full.returncode == 1
     assert _files(small_disk.out) == earlier
-    assert small_disk.shards() == CASES // SHARD_CASES > done
+    assert small_disk.shards() == SHARDS > done
     _resize(disk, 64_000_000)
     assert small_disk.run("--resume", "--overwrite").returncode == 0
     assert _files(small_disk.out) == expected

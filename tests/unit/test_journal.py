@@ -34,11 +34,7 @@ def test_shards_are_found_by_their_items_and_read_in_order(out: Path) -> None:
     assert journal.cases() == 21
     assert [journal.find(number, f"items {number}") for number in (0, 1, 2)] == [10, 11, None]
     journal.commit(2, "items 2", 1, _table(2))
-    assert [(number, shard["value"].to_pylist()) for number, shard in journal.shards()] == [
-        (0, [0]),
-        (1, [1]),
-        (2, [2]),
-    ]
+    assert [shard["value"].to_pylist() for shard in journal.shards()] == [[0], [1], [2]]
     assert [path.name for path in out.parent.iterdir()] == [".run.unfinished"]
 
 

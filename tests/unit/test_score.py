@@ -4,24 +4,25 @@ import csv
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pyarrow.parquet as pq
 import pytest
 
 from secondlook.bundle import Bundle, EvidenceModel, load_bundle
 from secondlook.config import ScoreConfig
-from secondlook.errors import InputError, RunError
+from secondlook.errors import ConfigError, InputError, RunError
 from secondlook.evidence import pool
 from secondlook.journal import Journal
 from secondlook.readers import ReadOptions
 from secondlook.schema import Reject, Span
 from secondlook.score import Run, score
-from secondlook.storage import file_digest
+from secondlook.storage import file_digest, inventory
 from secondlook.tables import TableWriter, columns
 
 TOLD = "The banan ketor lomed. The clerk told him everything in case 5. The priing sotus teved."
@@ -79,6 +80,8 @@ def test_the_queue_is_ranked_and_carries_metadata(intake: Path, bundle: Bundle, 
         "rank",
         "priority",
         *(f"{kind}_{mode}" for mode in modes for kind in ("p", "low", "high", "flag")),
+        *("date_received", "explanation", "duplicate_of", "similarity"),
+        *("drawn_for_audit", "audit_stratum", "inclusion_probability"),
     ]
     assert list(queue.columns) == [*expected, "unit", "meta_rank"]
     assert list(queue["rank"]) == [1, 2, 3]
@@ -117,7 +120,8 @@ def test_the_same_input_gives_the_same_bytes(intake: Path, bundle: Bundle, tmp_p
         _score([intake], tmp_path / name, bundle)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == [
-        "cases.parquet", "evidence.parquet", "manifest.json", "passages.parquet", "queue.html", "queue.parquet", "rejects.csv",
+        "cases.parquet", "evidence.parquet", "manifest.json", "passages.parquet", "queue.html", "queue.parquet", "queue.xlsx",
+        "rejects.csv",
     ]  # fmt: skip
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -145,7 +149,7 @@ def test_a_line_break_does_not_break_a_reject(bundle: Bundle, tmp_path: Path, mo
     _score([], tmp_path / "out", bundle)
     with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, strict=True))
-    assert rows[1:] == [["odd\rname.xyz", "", "", "why\r\nso"], ["b.csv", "2", "A\r1", "no"]]
+    assert rows[1:] == [["odd\rname.xyz", "", "", "why\r\nso", "0"], ["b.csv", "2", "A\r1", "no", "0"]]
 
 
 def test_a_long_id_is_cut_in_every_reject(bundle: Bundle, tmp_path: Path) -> None:
@@ -242,11 +246,16 @@ class _Counting:
         return getattr(self._model, name)
 
 
+def _files(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in inventory(folder)}
+
+
 def _many(path: Path, number: int = 10) -> Path:
     rows = [[f"c{i}", TOLD if i % 3 else PLAIN, str(i)] for i in range(number)]
     return _csv(path, [["case_id", "narrative", "extra"], *rows])
 
 
+SHARD: dict[str, Any] = {"shard_cases": 2, "minimum_known_words": 0}
 SHARDS = ScoreConfig(shard_cases=2)
 
 
@@ -265,8 +274,7 @@ def test_a_run_that_goes_on_scores_nothing_twice_and_gives_the_same_bytes(bundle
     model = _Counting(bundle.model)
     score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions(), resume=True)
     assert model.scored == 4
-    for path in (tmp_path / "whole").iterdir():
-        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out", "whole"]
 
 
@@ -331,7 +339,8 @@ def test_a_disk_that_is_full_is_said_and_the_work_stays(
 ) -> None:
     intake = _many(tmp_path / "in.csv")
     score([intake], tmp_path / "out", bundle, ScoreConfig(page_cases=1), ReadOptions())
-    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    before = _files(tmp_path / "out")
+    assert "pages/list-001.html" in before
     owner = Journal if place == "commit" else TableWriter
     done = getattr(owner, place)
 
@@ -345,7 +354,7 @@ def test_a_disk_that_is_full_is_said_and_the_work_stays(
         cases = 6 if place == "commit" else 10
         with pytest.raises(RunError, match=f"No space left.* with --resume: {cases} cases are done"):
             score([intake], tmp_path / "out", bundle, SHARDS, ReadOptions())
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert _files(tmp_path / "out") == before
     model = _Counting(bundle.model)
     score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions(), resume=True)
     assert model.scored == 10 - cases
@@ -368,3 +377,112 @@ def test_a_run_of_rejects_alone_has_every_file(bundle: Bundle, tmp_path: Path) -
     for name, expected in columns(modes).items():
         table = pq.read_table(tmp_path / "out" / name)
         assert (len(table), table.schema.names) == (0, list(expected))
+
+
+LETTER = (
+    "{} told him everything on the {} day, and nobody of the {} went to see her after that in the whole of the spring."
+)
+
+
+@pytest.fixture
+def dated(tmp_path: Path) -> Path:
+    """Twelve cases of four texts in three versions, received on different days, one on no day."""
+    rows = [
+        [
+            f"c{i}",
+            LETTER.format(*(["clerk", "desk", "porter", "driver"][i % 4],) * 3) + " x" * (i // 4),
+            day,
+            f"mine {i}",
+        ]
+        for i, day in enumerate([f"2026-09-{i + 1:02d}" for i in range(11)] + ["some day"])
+    ]
+    return _csv(tmp_path / "dated.csv", [["case_id", "narrative", "got", "explanation"], *rows])
+
+
+def test_old_cases_are_set_aside_and_counted_apart(dated: Path, bundle: Bundle, tmp_path: Path) -> None:
+    config = ScoreConfig.model_validate({"date_column": "got", "since": "2026-09-04", "minimum_known_words": 0})
+    run = score([dated], tmp_path / "out", bundle, config, ReadOptions())
+    counts = run.manifest["counts"]
+    assert (counts["rows"], counts["scored"], counts["rejected"], counts["set_aside"]) == (12, 9, 0, 3)
+    assert counts["undated"] == 1
+    with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
+        rejects = list(csv.DictReader(file))
+    assert [(row["case_id"], row["set_aside"]) for row in rejects] == [("c0", "1"), ("c1", "1"), ("c2", "1")]
+    assert "3 set aside by date" in (tmp_path / "out/queue.html").read_text()
+
+
+def test_copies_stand_behind_their_original_in_every_file(dated: Path, bundle: Bundle, tmp_path: Path) -> None:
+    config = ScoreConfig.model_validate({"date_column": "got", "top": 2, "audit": 1, "page_cases": 2} | SHARD)
+    run = score([dated], tmp_path / "out", bundle, config, ReadOptions())
+    queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
+    copies = queue[queue["duplicate_of"].notna()]
+    assert run.manifest["counts"]["copies"] == len(copies) > 0
+    for place in copies.index:
+        assert queue["case_id"][place] != queue["duplicate_of"][place]
+        assert queue["duplicate_of"][place] in {queue["case_id"][place - 1], queue["duplicate_of"][place - 1]}
+    assert run.manifest["counts"]["drawn"] == queue["drawn_for_audit"].sum() == 1
+    assert queue["meta_explanation"].str.startswith("mine ").all()
+    sheet = openpyxl.load_workbook(tmp_path / "out/queue.xlsx")["Queue"]
+    shown = [row[1] for row in sheet.iter_rows(min_row=2, values_only=True)]
+    assert shown == [item.case.case_id for item in run.top]
+    assert (tmp_path / "out/pages/list-001.html").read_text().count("mine") == 0
+    by_id = queue.set_index("case_id")
+    for item in run.top:
+        row = by_id.loc[item.case.case_id]
+        assert (item.rank, item.explanation) == (row["rank"], row["explanation"])
+        assert item.case.metadata["explanation"] == row["meta_explanation"]
+
+
+def test_one_mode_may_decide_the_order(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _many(tmp_path / "in.csv")
+    config = ScoreConfig.model_validate({"priority": {"kind": "mode", "mode": "nobody_went"}})
+    score([intake], tmp_path / "out", bundle, config, ReadOptions())
+    queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
+    assert queue["priority"].tolist() == queue["p_nobody_went"].tolist()
+    config = ScoreConfig.model_validate({"priority": {"kind": "mode", "mode": "nobody_want"}})
+    with pytest.raises(ConfigError, match="did you mean 'nobody_went'"):
+        score([intake], tmp_path / "none", bundle, config, ReadOptions())
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_date_column_that_no_case_has_is_refused_before_anything_is_scored(
+    dated: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    model = _Counting(bundle.model)
+    config = ScoreConfig(date_column="gott")
+    with pytest.raises(ConfigError, match=r"no case has a column 'gott' \(did you mean 'got'"):
+        score([dated], tmp_path / "out", replace(bundle, model=model), config, ReadOptions())
+    assert model.scored == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["dated.csv"]
+
+
+def test_texts_without_columns_need_no_dates(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(TOLD)
+    run = score([tmp_path / "a.txt"], tmp_path / "out", bundle, ScoreConfig(date_column="got"), ReadOptions())
+    assert (run.manifest["counts"]["scored"], run.manifest["counts"]["undated"]) == (1, 1)
+
+
+class _Streaming(_Counting):
+    """A model that takes narratives one by one, two ahead."""
+
+    def iterate(self, narratives: Iterable[str], passages: Iterable[Sequence[Span]]) -> Iterator[np.ndarray]:
+        waiting: list[np.ndarray] = []
+        for narrative, spans in zip(narratives, passages, strict=True):
+            waiting += self.score([narrative], [spans])
+            if len(waiting) > 2:
+                yield waiting.pop(0)
+        yield from waiting
+
+
+def test_a_model_that_streams_goes_across_shards(bundle: Bundle, tmp_path: Path) -> None:
+    rows = [[f"c{i}", " " if i in (0, 1, 6, 7) else TOLD, str(i)] for i in range(11)]
+    intake = _csv(tmp_path / "in.csv", [["case_id", "narrative", "extra"], *rows])
+    score([intake], tmp_path / "whole", bundle, SHARDS, ReadOptions())
+    streaming = replace(bundle, model=_Streaming(bundle.model, stop_after=5))
+    with pytest.raises(KeyboardInterrupt) as stop:
+        score([intake], tmp_path / "out", streaming, SHARDS, ReadOptions())
+    assert stop.value.__notes__ == ["2 cases are done: run the same command with --resume"]
+    model = _Streaming(bundle.model)
+    score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions(), resume=True)
+    assert model.scored == 5
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")

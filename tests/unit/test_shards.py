@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from secondlook import shards
 from secondlook.bundle import load_bundle
+from secondlook.config import ScoreConfig
+from secondlook.copies import signature
 from secondlook.schema import Case, Reject
 from secondlook.scorer import Scorer
-from secondlook.shards import cases, check, cut_stretches, outcomes, rejected_rows, scored_rows, shard_table
+from secondlook.shards import cases, check, cut_stretches, outcomes, rejected_rows, scored_rows, shard_table, signatures
 from secondlook.tables import _metadata_columns, _titles
 
 TOLD = "The banan ketor lomed. The clerk told him everything in case 5. The priing sotus teved."
@@ -59,7 +61,7 @@ def test_a_shard_gives_back_what_was_read_and_scored(scorer: Scorer) -> None:
         Case("A3", "\ufeff\tThe clerk\r\ntold him 😀.\x00 The banan ketor.", {"\udc80": "x"}, "a.csv", 4),
     ]
     checked = check(next(cut_stretches(items, 9)), scorer)
-    log_odds = list(scorer.log_odds([case.narrative for case in checked.cases], checked.passages))
+    log_odds = list(scorer.log_odds([([case.narrative for case in checked.cases], checked.passages)]))
     shard = shard_table(checked, log_odds)
     rows = scored_rows(shard)
     assert list(cases(rows)) == [items[0], replace(items[3], metadata={"\\udc80": "x"})]
@@ -71,6 +73,22 @@ def test_a_shard_gives_back_what_was_read_and_scored(scorer: Scorer) -> None:
     assert file == Reject("odd\\udc80.xyz", None, None, "no such kind", rest_unread=True)
     assert (unreadable.row, unreadable.case_id) == (3, "A2")
     assert "another language" in unreadable.reason
+    np.testing.assert_array_equal(signatures(rows), [signature(item.narrative) for item in (items[0], items[3])])
+
+
+def test_what_is_too_old_is_set_aside_before_anything_is_made_of_it(tiny_bundle: Path) -> None:
+    config = ScoreConfig.model_validate({"date_column": "got", "since": "2026-09-02", "group_duplicates": False})
+    items = [
+        Case(day, POLISH if day == "2026-09-01" else TOLD, {"got": day}) for day in ("2026-09-01", "2026-09-02", "?")
+    ]
+    scorer = Scorer(load_bundle(tiny_bundle), config)
+    checked = check(next(cut_stretches(items, 9)), scorer)
+    shard = shard_table(checked, list(scorer.log_odds([([TOLD, TOLD], checked.passages)])))
+    (old,) = rejected_rows(shard)
+    assert (old.case_id, old.set_aside) == ("2026-09-01", True)
+    assert "received 2026-09-01, before 2026-09-02" in old.reason
+    assert [case.case_id for case in cases(scored_rows(shard))] == ["2026-09-02", "?"]
+    assert signatures(scored_rows(shard)) is None
 
 
 @given(

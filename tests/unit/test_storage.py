@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from secondlook.storage import held, whole_folder
+from secondlook.storage import held, inventory, whole_folder
 
 NAMES = {"manifest.json", "a"}
 
@@ -64,6 +65,25 @@ def test_a_file_that_somebody_put_there_is_never_lost(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"notes\.txt"), whole_folder(out, "run", NAMES):
         pass
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_names_may_lie_in_a_folder_and_have_wildcards(tmp_path: Path) -> None:
+    out, names = tmp_path / "out", {*NAMES, "pages/list-*.html"}
+    with whole_folder(out, "run", names) as fresh:
+        (fresh / "manifest.json").write_text('{"format": "run/1"}')
+        (fresh / "pages").mkdir()
+        (fresh / "pages/list-001.html").write_text("1")
+    with whole_folder(out, "run", names) as fresh:
+        (fresh / "manifest.json").write_text('{"format": "run/2"}')
+    assert inventory(out) == ["manifest.json"]
+    for other in ("pages/mine.txt", "pages/deep/list-1.html", "deep/pages/list-1.html", "empty/"):
+        path = out / other
+        (path if other.endswith("/") else path.parent).mkdir(parents=True)
+        if not other.endswith("/"):
+            path.write_text("mine")
+        with pytest.raises(FileExistsError, match=other.rstrip("/")), whole_folder(out, "run", names):
+            pass
+        shutil.rmtree(out / other.split("/")[0])
 
 
 def test_a_place_is_held_by_one_at_a_time(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from secondlook.readers import ReadOptions
 from secondlook.schema import Span
 from secondlook.score import score
 from secondlook.scorer import Scorer
-from secondlook.storage import MANIFEST, file_digest
+from secondlook.storage import MANIFEST, file_digest, inventory
 from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS
 from secondlook.text import split_passages
 from secondlook.verify import Verification, cut_out, verify, write_effects
@@ -41,7 +41,7 @@ NARRATIVES = {
     "A4": "\ufeff\tThe clerk\r\ntold him 😀 \u202eeverything\u202c. The banan ketor lomed wilan.\n\n",
     "A5": PLAIN,
 }
-FILES = [QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, "queue.html"]
+FILES = [QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, "queue.html", "queue.xlsx"]
 TABLES = [QUEUE, EVIDENCE, PASSAGES, CASES]
 SECRET = "told him everything"
 
@@ -145,6 +145,49 @@ def test_a_run_without_any_case_is_verified(bundle: Bundle, tiny_bundle: Path, t
     found = verify(tmp_path / "run", tiny_bundle, reencode=True)
     assert _said(found) == ""
     assert found.effects == []
+
+
+@pytest.fixture(scope="module")
+def paged(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with pages, dates, copies, an audit and cases that were set aside; copy it, do not change it."""
+    root = tmp_path_factory.mktemp("paged")
+    letter = " and nobody of the desk went to see her after that in the whole of the long spring of that year."
+    texts = [*NARRATIVES.values(), *(f"The clerk told him everything,{letter} {'So ' * i}" for i in range(6))]
+    lines = [
+        {"case_id": f"B{i}", "narrative": text, "got": "some day" if i == 3 else f"2026-09-{i + 1:02d}"}
+        for i, text in enumerate(texts)
+    ]
+    (root / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    choices = {"date_column": "got", "since": "2026-09-02", "top": 2, "audit": 2, "page_cases": 2, "shard_cases": 3}
+    config = ScoreConfig.model_validate(choices | {"minimum_known_words": 0, "priority": {"kind": "any_mode"}})
+    counts = score([root / "in.jsonl"], root / "run", bundle, config, ReadOptions()).manifest["counts"]
+    assert min(counts[name] for name in ("set_aside", "copies", "drawn", "undated")) > 0
+    return root / "run"
+
+
+def test_a_run_with_copies_dates_and_an_audit_has_no_problems(paged: Path, tiny_bundle: Path) -> None:
+    assert "pages/queue-00002.html" in inventory(paged)
+    assert _said(verify(paged, tiny_bundle, reencode=True)) == ""
+
+
+def test_pages_are_part_of_a_run(paged: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(paged, tmp_path / "run")
+    (run / "pages/queue-00002.html").write_text("other")
+    (run / "pages/list-001.html").unlink()
+    (run / "pages/queue-00099.html").write_text("more")
+    said = _said(verify(run, tiny_bundle))
+    assert "pages/queue-00002.html: was changed" in said
+    assert "pages/list-001.html: is missing" in said
+    assert "gives no digest of pages/queue-00099.html" in said
+
+
+def test_a_mode_that_the_bundle_does_not_know_is_a_problem(run: Path, tiny_bundle: Path) -> None:
+    manifest = json.loads((run / MANIFEST).read_text())
+    manifest["config"]["values"]["priority"] = {"kind": "mode", "mode": "told_suspekt"}
+    (run / MANIFEST).write_text(json.dumps(manifest))
+    said = _said(verify(run, tiny_bundle))
+    assert "its configuration does not fit" in said
+    assert "did you mean 'told_suspect'" in said
 
 
 def test_what_is_skipped_is_white_space_between_passages(run: Path, tiny_bundle: Path) -> None:
@@ -431,9 +474,13 @@ def test_evidence_out_of_order_is_found(run: Path, tiny_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("rows", 9, "9 rows are not 5 scored and 1 rejected"),
+        ("rows", 9, "9 rows are not 5 scored, 1 rejected and 0 set aside"),
         ("scored", 4, "counts 4 scored"),
         ("rejected", 2, f"{REJECTS}: has 1 rejected rows, and manifest.json counts 2"),
+        ("set_aside", 1, f"{REJECTS}: has 0 rows set aside, and manifest.json counts 1"),
+        ("copies", 2, f"{QUEUE}: has 0 copies, and manifest.json counts 2"),
+        ("drawn", 2, f"{QUEUE}: has 0 cases drawn for the audit, and manifest.json counts 2"),
+        ("undated", 1, f"{QUEUE}: has 0 cases without a date, and manifest.json counts 1"),
         ("files_rejected", 0, f"{REJECTS}: has 1 rejected files, and manifest.json counts 0"),
         ("flagged", {"told_suspect": 0, "nobody_went": 0}, "flags of told_suspect, and manifest.json counts 0"),
         ("flagged", {"other": 0}, "has 0 columns 'p_other'"),
