@@ -1,4 +1,4 @@
-"""The journal: how far has a run got? Whatever stops it loses one shard at most.
+"""The journal: how far has a run got? Whatever stops it loses a shard and what was read ahead at most.
 
 While a run is being made, its work lies beside its place, in ``.RUN.unfinished``:
 

@@ -52,7 +52,7 @@ def counts_lines(counts: Mapping[str, Any]) -> list[str]:
     said = {
         "copies": "stand behind the case that they copy",
         "drawn": "were drawn for the audit",
-        "undated": "have no date that could be read",
+        "undated": "have no date that could be read (date_order says how to read 03/04/2026)",
     }
     of_them = [f"{counts[name]} {what}" for name, what in said.items() if counts[name]]
     return [line] + [f"Of the scored, {', '.join(of_them)}"] * bool(of_them)

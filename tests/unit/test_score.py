@@ -411,6 +411,7 @@ def test_old_cases_are_set_aside_and_counted_apart(dated: Path, bundle: Bundle, 
     assert "3 set aside by date" in (tmp_path / "out/queue.html").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:Unknown extension", "ignore:Conditional Formatting extension")
 def test_copies_stand_behind_their_original_in_every_file(dated: Path, bundle: Bundle, tmp_path: Path) -> None:
     config = ScoreConfig.model_validate({"date_column": "got", "top": 2, "audit": 1, "page_cases": 2} | SHARD)
     run = score([dated], tmp_path / "out", bundle, config, ReadOptions())
