@@ -259,7 +259,7 @@ def moves_table(moves: Sequence[CaseDifference]) -> Table:
         flags = [*(f"+{mode}" for mode in one.gained), *(f"-{mode}" for mode in one.lost)]
         before, after = one.priority
         places = f"{one.rank[0]} to {one.rank[1]}"
-        why = one.why or "others moved"
+        why = one.why or ("others moved" if before == after else "priority is reckoned otherwise")
         texts = (one.case_id, places, f"{before:.2f} to {after:.2f}", " ".join(flags), why)
         table.add_row(*(Text(printable(text)) for text in texts))
     return table
