@@ -1,7 +1,8 @@
 """What a run of any size costs beside the encoder: reading, passages, signatures, shards, ranking and every file.
 
-Narratives are the corpus's own, again and again, each made different; every twentieth is sent twice. Their log-odds are
-drawn at random from their digest, so that nothing is encoded. Processor time of all threads, peak memory, bytes on disk.
+Narratives are the corpus's own, again and again, each made different; one in twenty comes twice. Their log-odds are
+drawn at random from their digest, so that nothing is encoded. Prints processor time of all threads, peak memory and
+bytes on disk.
 """
 
 from __future__ import annotations

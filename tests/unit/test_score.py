@@ -414,7 +414,7 @@ def test_old_cases_are_set_aside_and_counted_apart(dated: Path, bundle: Bundle, 
 @pytest.mark.filterwarnings("ignore:Unknown extension", "ignore:Conditional Formatting extension")
 def test_copies_stand_behind_their_original_in_every_file(dated: Path, bundle: Bundle, tmp_path: Path) -> None:
     config = ScoreConfig.model_validate({"date_column": "got", "top": 2, "audit": 1, "page_cases": 2} | SHARD)
-    run = score([dated], tmp_path / "out", bundle, config, ReadOptions())
+    run = score([dated], tmp_path / "out", bundle, config, ReadOptions(), top=99)
     queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
     copies = queue[queue["duplicate_of"].notna()]
     assert run.manifest["counts"]["copies"] == len(copies) > 0
