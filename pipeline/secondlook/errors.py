@@ -12,6 +12,7 @@ The whole tree, so that a caller can choose how much to catch::
     ├── BundleError        a bundle that is missing, incomplete or of another format
     │   └── DigestError    a bundle whose bytes are not those its manifest records
     └── RunError           an output folder that cannot be written or read
+        └── OtherWorkError  unfinished work there that rests on something else
 
 Messages name the file, the place in it and the next thing to do. They never quote a narrative:
 what people reported must not end up in a terminal's scrollback or a log file.
@@ -61,6 +62,10 @@ class DigestError(BundleError):
 
 class RunError(SecondLookError):
     """An output folder that cannot be written or read."""
+
+
+class OtherWorkError(RunError):
+    """Unfinished work that rests on other inputs, another bundle, configuration or versions."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secondlook.errors import RunError
+from secondlook.errors import OtherWorkError, RunError
 from secondlook.storage import swap, to_disk, write_whole
 
 FORMAT = "secondlook-journal/1"
@@ -56,12 +56,15 @@ class Journal:
         for path in _shards(self.folder):
             self._left.setdefault(int(path.name.split("-")[1]), []).append(path)
 
-    def find(self, number: int, items: str) -> int | None:
-        """How many cases a shard has that is done; None if it is not, not of these items, or damaged."""
+    def find(self, number: int, items: str | None = None) -> int | None:
+        """How many cases a shard has that is done; None if it is not, not of these items, or damaged.
+
+        Without ``items``, what the work rests on must leave no doubt which they are.
+        """
         for path in self._left.pop(number, []):
             if content := _sound(path):
                 told = pq.read_metadata(io.BytesIO(content)).metadata
-                if told[_ITEMS].decode() == items:
+                if items is None or told[_ITEMS].decode() == items:
                     self._names[number] = path.name
                     return int(told[_CASES])
             path.unlink(missing_ok=True)
@@ -69,10 +72,10 @@ class Journal:
 
     def commit(self, number: int, items: str, cases: int, shard: pa.Table) -> None:
         """Keep a shard, from this moment on whatever happens; OSError if it cannot be written."""
-        told = {_ITEMS: items.encode(), _CASES: str(cases).encode()}
-        buffer = io.BytesIO()
-        pq.write_table(shard.replace_schema_metadata(told), buffer, compression="zstd")
-        content = buffer.getvalue()
+        self.keep(number, shard_bytes(items, cases, shard))
+
+    def keep(self, number: int, content: bytes) -> None:
+        """Like :meth:`commit`, for what :func:`shard_bytes` made elsewhere."""
         name = f"shard-{number:05d}-{hashlib.sha256(content).hexdigest()}.parquet"
         write_whole(self.folder / name, content)
         self._names[number] = name
@@ -136,7 +139,7 @@ def open_journal(out: Path, key: Mapping[str, Any], *, resume: bool, overwrite: 
         overwrite: begin afresh whatever was left, unless it is to be resumed.
 
     Raises:
-        RunError: work was left and neither was asked for, or it rests on something else.
+        RunError: work was left and neither was asked for; OtherWorkError: it rests on something else.
         OSError: the folder cannot be written.
     """
     journal = Journal(out)
@@ -152,6 +155,14 @@ def open_journal(out: Path, key: Mapping[str, Any], *, resume: bool, overwrite: 
     return Journal(out)
 
 
+def shard_bytes(items: str, cases: int, shard: pa.Table) -> bytes:
+    """A shard as its file holds it: also of which items it is, and how many of them are cases."""
+    told = {_ITEMS: items.encode(), _CASES: str(cases).encode()}
+    buffer = io.BytesIO()
+    pq.write_table(shard.replace_schema_metadata(told), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
 def restore_earlier(out: Path) -> None:
     """Put an earlier run back that was moved aside by a process that did not live to put its own in its place."""
     aside = _folder(out) / _EARLIER
@@ -164,7 +175,7 @@ def _check_key(journal: Journal, stored: Mapping[str, Any], key: Mapping[str, An
     done = f"{journal.out}: a run of this place was stopped when {journal.cases()} cases were done"
     afresh = "--overwrite to begin afresh, or --out another folder"
     if differing := ", ".join(_differences(stored, key)):
-        raise RunError(f"{done}, and it was of other {differing}; give {afresh}")
+        raise OtherWorkError(f"{done}, and it was of other {differing}; give {afresh}")
     if not resume:
         raise RunError(f"{done}; add --resume to go on, {afresh}")
 

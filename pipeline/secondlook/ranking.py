@@ -152,13 +152,14 @@ def check_dated(items: Iterable[Case | Reject], column: str | None) -> Iterator[
             names |= dict.fromkeys(item.metadata)
             left = 0 if column in names else left - 1
             if not left and column not in names:
-                raise _not_dated(str(column), names)
+                raise not_dated(str(column), names)
         yield item
     if left and names:
-        raise _not_dated(str(column), names)
+        raise not_dated(str(column), names)
 
 
-def _not_dated(column: str, names: Iterable[str]) -> ConfigError:
+def not_dated(column: str, names: Iterable[str]) -> ConfigError:
+    """What to raise where no case has the column that says when it was received; ``names`` are those there are."""
     known = list(names)
     shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     return ConfigError(

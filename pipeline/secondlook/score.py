@@ -33,7 +33,7 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rich.progress import Progress
@@ -77,6 +77,19 @@ class Run:
     top: list[ScoredCase]
 
 
+class Engine(Protocol):
+    """Reads the input and scores it: this process, unless another is given (see ``scale``)."""
+
+    def look(self) -> dict[str, str]:
+        """SHA-256 of every file of the input by name, taken before anything is read of it."""
+
+    def score(self, journal: Journal, scorer: Scorer, display: Display) -> None:
+        """Commit every shard that the journal lacks."""
+
+    def changed(self) -> str | None:
+        """A file that is not what it was, came or went; None if there is none."""
+
+
 def score(
     inputs: Sequence[Path],
     out: Path,
@@ -88,6 +101,7 @@ def score(
     overwrite: bool = False,
     top: int = 0,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Run:
     """Score every case of the inputs and write a run folder.
 
@@ -104,6 +118,7 @@ def score(
         overwrite: replace a run of other inputs, and begin unfinished work afresh unless it is to be resumed.
         top: how many of the first cases to read to return at least.
         progress: where to say how far it is.
+        engine: who reads and scores; this process if not given.
 
     Raises:
         ConfigError: the queue is to go by a mode that the bundle does not know, or by a date that the input lacks.
@@ -112,26 +127,47 @@ def score(
             unfinished work lies there and nothing says what to do with it; an input changed meanwhile.
     """
     scorer = Scorer(bundle, config)
-    items = check_dated(read_cases(inputs, options), config.date_column)
+    engine = engine or Here(inputs, options, config)
     place = out.resolve()
     _check_outside(place, inputs)
     with _held(place):
         restore_earlier(place)
-        seen = _Inputs(inputs)
-        basis = _basis(seen.digests, bundle, config, options)
-        _check_out(place, seen.digests, overwrite)
+        digests = engine.look()
+        basis = _basis(digests, bundle, config, options)
+        _check_out(place, digests, overwrite)
         journal = _open_journal(place, basis, resume, overwrite)
-        display = _Display(progress)
+        display = Display(progress)
         with _how_to_go_on(journal):
-            with ahead(_unfinished(cut_stretches(items, config.shard_cases), journal, scorer, display)) as waiting:
-                _score(waiting, journal, scorer, display)
-            if changed := seen.changed():
+            engine.score(journal, scorer, display)
+            if changed := engine.changed():
                 journal.remove()
                 raise RunError(f"{changed}: changed while it was scored; score it again when nothing writes to it")
             display.say("writing the run")
             manifest, first = _write(journal, scorer, basis, max(top, config.page_cases))
         journal.remove()
     return Run(out, manifest, first)
+
+
+class Here:
+    """The engine that is this process."""
+
+    def __init__(self, inputs: Sequence[Path], options: ReadOptions, config: ScoreConfig) -> None:
+        self._inputs, self._shard_cases = inputs, config.shard_cases
+        self._items = check_dated(read_cases(inputs, options), config.date_column)
+
+    def look(self) -> dict[str, str]:
+        """See :class:`Engine`."""
+        self._seen = InputFiles(self._inputs)
+        return self._seen.digests
+
+    def score(self, journal: Journal, scorer: Scorer, display: Display) -> None:
+        """See :class:`Engine`."""
+        with ahead(_unfinished(cut_stretches(self._items, self._shard_cases), journal, scorer, display)) as waiting:
+            _score(waiting, journal, scorer, display)
+
+    def changed(self) -> str | None:
+        """See :class:`Engine`."""
+        return self._seen.changed()
 
 
 def _open_journal(place: Path, basis: dict[str, Any], resume: bool, overwrite: bool) -> Journal:
@@ -144,7 +180,7 @@ def _open_journal(place: Path, basis: dict[str, Any], resume: bool, overwrite: b
         ) from None
 
 
-def _unfinished(stretches: Iterator[Stretch], journal: Journal, scorer: Scorer, display: _Display) -> Iterator[Checked]:
+def _unfinished(stretches: Iterator[Stretch], journal: Journal, scorer: Scorer, display: Display) -> Iterator[Checked]:
     """What is still to be done, read and cut into passages."""
     for stretch in stretches:
         done = journal.find(stretch.number, stretch.digest)
@@ -154,7 +190,7 @@ def _unfinished(stretches: Iterator[Stretch], journal: Journal, scorer: Scorer, 
             display.found(done, len(stretch.items) - done)
 
 
-def _score(stretches: Iterator[Checked], journal: Journal, scorer: Scorer, display: _Display) -> None:
+def _score(stretches: Iterator[Checked], journal: Journal, scorer: Scorer, display: Display) -> None:
     """Score stretches in one stream, and commit each as soon as its last case is scored."""
     begun: deque[Checked] = deque()
 
@@ -176,7 +212,7 @@ def _score(stretches: Iterator[Checked], journal: Journal, scorer: Scorer, displ
                 done = []
 
 
-def _commit(checked: Checked, log_odds: Sequence[Array], journal: Journal, display: _Display) -> None:
+def _commit(checked: Checked, log_odds: Sequence[Array], journal: Journal, display: Display) -> None:
     shard = shard_table(checked, log_odds)
     journal.commit(checked.stretch.number, checked.stretch.digest, len(log_odds), shard)
     display.rejected(len(checked.items) - len(log_odds))
@@ -243,11 +279,16 @@ def _basis(digests: dict[str, str], bundle: Bundle, config: ScoreConfig, options
             "digest": hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest(),
             "values": choices,
         },
-        "versions": {name: version(name) for name in _VERSIONED},
+        "versions": versions(),
     }
 
 
-class _Inputs:
+def versions() -> dict[str, str]:
+    """The versions of everything that a score may depend on."""
+    return {name: version(name) for name in _VERSIONED}
+
+
+class InputFiles:
     """The files of the inputs as they were before anything was read of them."""
 
     def __init__(self, inputs: Sequence[Path]) -> None:
@@ -353,7 +394,7 @@ def _how_to_go_on(journal: Journal) -> Iterator[None]:
         raise
 
 
-class _Display:
+class Display:
     """Says how far a run is: cases scored and rejected, and how many are scored in a second."""
 
     def __init__(self, progress: Progress | None) -> None:
@@ -367,9 +408,9 @@ class _Display:
         self._found += cases
         self.rejected(rejected)
 
-    def scored(self) -> None:
-        """One case more."""
-        self._scored += 1
+    def scored(self, cases: int = 1) -> None:
+        """So many cases more."""
+        self._scored += cases
         self._tell()
 
     def rejected(self, number: int) -> None:

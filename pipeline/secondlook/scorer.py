@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondlook.bundle import Bundle
+from secondlook.bundle import Bundle, default_bundle, load_bundle
 from secondlook.config import ScoreConfig, SingleModePriority
 from secondlook.evidence import pool, shares
 from secondlook.priority import mode_column, priorities
 from secondlook.schema import Evidence, Span
 from secondlook.text import split_passages
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 Batch = tuple[Sequence[str], Sequence[Sequence[Span]]]
@@ -131,6 +136,72 @@ class Scorer:
                     found.append(Evidence(mode, passages[row], float(share[row, column])))
         return tuple(found)
 
+    # A bundle by its folder, and frames: for notebooks, services and other people's pipelines.
+
+    @classmethod
+    def load(cls, bundle: str | Path | None = None, config: ScoreConfig | None = None) -> Self:
+        """A scorer with the bundle in a folder; the one that comes with this installation if none is given.
+
+        Raises:
+            BundleError: not a bundle, or a damaged one.
+        """
+        return cls(load_bundle(default_bundle() if bundle is None else Path(bundle)), config)
+
+    def frame(self, narratives: Iterable[object]) -> pd.DataFrame:
+        """Score narratives as a frame with a row for each, in order.
+
+        The columns are ``priority``; for each mode ``p_<mode>`` from ``low_<mode>`` to ``high_<mode>`` (95%),
+        ``flag_<mode>`` and ``evidence_<mode>``, a list of the sentences with the largest shares, largest first; and
+        ``reason``, which says why there is no score where there is none (it is missing elsewhere).
+
+        Args:
+            narratives: a column of a frame, whose index the result then has, or any texts.
+
+        >>> import pandas as pd
+        >>> from secondlook import Scorer
+        >>> cases = pd.DataFrame({"narrative": ["She told him in confidence. He rang her husband that night.", None]})
+        >>> scored = cases.join(Scorer.load().frame(cases["narrative"]))
+        >>> scored[["flag_information_leaked", "reason"]].isna().sum().tolist()
+        [1, 1]
+        """
+        import pandas as pd
+
+        texts = list(narratives)
+        reasons = [self._no_score(text) for text in texts]
+        readable = [str(text) for text, reason in zip(texts, reasons, strict=True) if reason is None]
+        outcomes = iter(self.score(readable))
+        rows = [
+            {"reason": reason} if reason else _fields(str(text), next(outcomes))
+            for text, reason in zip(texts, reasons, strict=True)
+        ]
+        modes = self.bundle.codebook.mode_ids
+        kinds = {"priority": "float64"}
+        for mode in modes:
+            kinds |= {f"{number}_{mode}": "float64" for number in ("p", "low", "high")}
+            kinds |= {f"flag_{mode}": "boolean", f"evidence_{mode}": "object"}
+        index = narratives.index if isinstance(narratives, pd.Series) else pd.RangeIndex(len(texts))
+        return pd.DataFrame(rows, index, [*kinds, "reason"]).astype(kinds | {"reason": "object"})
+
+    def _no_score(self, narrative: object) -> str | None:
+        """Why a narrative cannot be scored; None if it can."""
+        if not isinstance(narrative, str):
+            return "the narrative is missing or not text"
+        try:
+            narrative.encode()
+        except UnicodeEncodeError:
+            return "the narrative is not valid text (lone surrogates)"
+        return self.unreadable(narrative) if split_passages(narrative) else "the narrative is empty"
+
+
+def _fields(narrative: str, outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a row of a frame."""
+    fields: dict[str, Any] = {"priority": outcome.priority}
+    for mode, score in outcome.scores.items():
+        low, high = outcome.intervals[mode]
+        sentences = [narrative[slice(*item.span)] for item in outcome.evidence if item.mode == mode]
+        fields |= {f"p_{mode}": score, f"low_{mode}": low, f"high_{mode}": high}
+        fields |= {f"flag_{mode}": outcome.flags[mode], f"evidence_{mode}": sentences}
+    return fields
 
 def _with_text(batches: Iterable[Batch]) -> Iterator[Batch]:
     for batch in batches:

@@ -94,10 +94,10 @@ def cut_stretches(items: Iterable[Case | Reject], shard_cases: int) -> Iterator[
         waiting.append(item)
         characters += len(item.narrative) if isinstance(item, Case) else 0
         if len(waiting) == shard_cases or characters >= CHARACTERS:
-            yield Stretch(number, _digest(waiting), waiting)
+            yield Stretch(number, items_digest(waiting), waiting)
             waiting, characters, number = [], 0, number + 1
     if waiting:
-        yield Stretch(number, _digest(waiting), waiting)
+        yield Stretch(number, items_digest(waiting), waiting)
 
 
 def check(stretch: Stretch, scorer: Scorer) -> Checked:
@@ -156,7 +156,7 @@ def signatures(scored: pa.Table) -> Signature | None:
     return np.frombuffer(together, "<u4").astype(np.uint32).reshape(-1, PERMUTATIONS)
 
 
-def _digest(items: Sequence[Case | Reject]) -> str:
+def items_digest(items: Sequence[Case | Reject]) -> str:
     """SHA-256 of everything that was read of some items."""
     together = hashlib.sha256()
     for item in items:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from secondlook.bundle import load_bundle
@@ -69,3 +70,30 @@ def test_another_language_is_said_to_be_unreadable(scorer: Scorer) -> None:
     assert "another language" in reason
     assert "Beamte" not in reason
     assert scorer.unreadable(TEXT) is None
+
+
+def test_a_frame_says_what_the_outcomes_say_and_why_there_is_none(tiny_bundle: Path) -> None:
+    scorer = Scorer.load(tiny_bundle)
+    texts = [TEXT, None, "  ", "The banan ketor lomed.", 3.5, "Nikt do niej nie pojechał.", "a\ud800b"]
+    cases = pd.DataFrame({"narrative": texts}, index=list("gfedcba"), dtype=object)
+    found = cases.join(scorer.frame(cases["narrative"]))
+    assert list(found.index) == list("gfedcba")
+    assert found["reason"].notna().tolist() == [False, True, True, False, True, True, True]
+    assert found["priority"].isna().tolist() == found["reason"].notna().tolist()
+    assert "pojechał" not in str(found["reason"].tolist())
+    for label, outcome in zip("gd", scorer.score([TEXT, texts[3]]), strict=True):
+        row = found.loc[label]
+        assert row["priority"] == outcome.priority
+        for mode in scorer.bundle.codebook.mode_ids:
+            assert (row[f"p_{mode}"], row[f"flag_{mode}"]) == (outcome.scores[mode], outcome.flags[mode])
+            assert (row[f"low_{mode}"], row[f"high_{mode}"]) == outcome.intervals[mode]
+    assert found.loc["g", "evidence_told_suspect"][0] == "The clerk told him everything in case 5."
+    assert found["flag_told_suspect"].sum() == 1
+
+
+def test_a_frame_of_nothing_has_its_columns(tiny_bundle: Path) -> None:
+    scorer = Scorer.load(tiny_bundle)
+    empty, one = scorer.frame([]), scorer.frame([TEXT])
+    assert len(empty) == 0
+    assert empty.dtypes.to_dict() == one.dtypes.to_dict()
+    assert list(one.index) == [0]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import sys
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from secondlook.cli.bench import bench_app
-from secondlook.cli.common import BundlePlace, ConfigFile, check_mlflow, find_bundle, progress_bar, safe
+from secondlook.cli.common import BundlePlace, ConfigFile, check_engine, check_mlflow, find_bundle, progress_bar, safe
 from secondlook.cli.labels import codebook_app, labels_app
 from secondlook.cli.runs import diff, verify
+from secondlook.cli.watch import watch
 
 if TYPE_CHECKING:
     from secondlook.config import TrainConfig
@@ -30,6 +32,14 @@ app.add_typer(codebook_app, name="codebook")
 app.add_typer(bench_app, name="bench")
 app.command()(verify)
 app.command()(diff)
+app.command()(watch)
+
+
+class Engine(StrEnum):
+    """Who scores."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class _Stopped(BaseException):
@@ -70,8 +80,8 @@ def _version(
 
 @app.command()
 def score(
-    inputs: Annotated[list[Path], typer.Argument(help="Tables, texts, documents, e-mails, zip archives or folders.")],
-    out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
+    inputs: Annotated[list[str], typer.Argument(help="Tables, texts, documents, e-mails, zip archives or folders.")],
+    out: Annotated[str, typer.Option("--out", help="The run folder to write.")],
     bundle: BundlePlace = None,
     config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
@@ -92,23 +102,35 @@ def score(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of other inputs; begin a stopped one afresh.")
     ] = False,
+    engine: Annotated[Engine, typer.Option("--engine", help="This process, or Ray (Parquet only).")] = Engine.LOCAL,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of a Ray cluster; Ray is started here if not given.")
+    ] = None,
 ) -> None:
     """Score cases and write a ranked queue with evidence. Every input row is scored or rejected with a reason."""
     from secondlook.bundle import load_bundle
     from secondlook.config import ScoreConfig, load_config
     from secondlook.readers import ReadOptions
-    from secondlook.score import score as run_score
+    from secondlook.scale import prepare_ray
     from secondlook.terminal import console, counts_lines, queue_table
 
+    check_engine(engine is Engine.RAY, address)
     day = since.date() if since else None
     given = {"date_column": date_column, "since": day, "top": top, "audit": audit}
     choices = load_config(config, ScoreConfig, given)
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(find_bundle(bundle))
     with progress_bar() as progress:
-        run = run_score(
-            inputs, out, loaded, choices, options, resume=resume, overwrite=overwrite, top=show, progress=progress
-        )
+        how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "top": show, "progress": progress}
+        if engine is Engine.RAY:
+            prepare_ray(address)
+            from secondlook.scale.engine import score_on_ray
+
+            run = score_on_ray(inputs, out, loaded, choices, options, address=address, **how)
+        else:
+            from secondlook.score import score as run_score
+
+            run = run_score([Path(one) for one in inputs], Path(out), loaded, choices, options, **how)
     terminal = console()
     if show and run.top:
         terminal.print(queue_table(run.top[:show], loaded.codebook))
@@ -116,12 +138,12 @@ def score(
     for line in counts_lines(counts):
         terminal.print(line)
     if counts["rejected"] or counts["set_aside"] or counts["files_rejected"]:
-        terminal.print(f"What was not scored, and why: {out / 'rejects.csv'}", soft_wrap=True)
-    terminal.print(f"Read the queue: {out / 'queue.html'}, as a workbook: {out / 'queue.xlsx'}", soft_wrap=True)
+        terminal.print(f"What was not scored, and why: {out}/rejects.csv", soft_wrap=True)
+    terminal.print(f"Read the queue: {out}/queue.html, as a workbook: {out}/queue.xlsx", soft_wrap=True)
     if not counts["complete"]:
-        sys.exit(f"secondlook: some input could not be read to its end; see {out / 'rejects.csv'}, and score it again")
+        sys.exit(f"secondlook: some input could not be read to its end; see {out}/rejects.csv, and score it again")
     if not counts["scored"] and not (counts["set_aside"] and counts["set_aside"] == counts["rows"]):
-        sys.exit(f"secondlook: nothing could be scored; the reasons are in {out / 'rejects.csv'}")
+        sys.exit(f"secondlook: nothing could be scored; the reasons are in {out}/rejects.csv")
 
 
 @app.command()

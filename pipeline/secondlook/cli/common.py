@@ -65,3 +65,15 @@ def check_mlflow() -> None:
 
     if find_spec("mlflow") is None:
         raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
+
+
+def check_engine(on_ray: bool, address: str | None) -> None:
+    """Raise ConfigError where an engine is asked for that cannot run."""
+    from importlib.util import find_spec
+
+    from secondlook.errors import ConfigError
+
+    if address is not None and not on_ray:
+        raise ConfigError("--address is that of a Ray cluster: add --engine ray, or leave it out")
+    if on_ray and find_spec("ray") is None:
+        raise ConfigError("Ray is not installed: pip install 'secondlook[scale]', or leave --engine out")

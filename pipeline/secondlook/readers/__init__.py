@@ -23,7 +23,7 @@ from secondlook.readers.sandbox import DOCUMENTS, Sandbox
 from secondlook.readers.xlsx import read_xlsx
 from secondlook.schema import Case, Reject
 
-__all__ = ["ReadOptions", "read_cases"]
+__all__ = ["NO_ROWS", "ReadOptions", "as_item", "file_problem", "list_files", "read_cases"]
 
 _Reader = Callable[[Path, ReadOptions], Iterator[Row | Problem]]
 
@@ -37,6 +37,8 @@ _READERS: dict[str, _Reader] = {
     ".xlsx": read_xlsx,
 }
 _DEFAULTS = ReadOptions()
+
+NO_ROWS = "there are no rows in it; remove it or export it again"
 
 
 def read_cases(inputs: Sequence[Path], options: ReadOptions = _DEFAULTS) -> Iterator[Case | Reject]:
@@ -63,9 +65,33 @@ def _read_all(inputs: Sequence[Path], options: ReadOptions) -> Iterator[Case | R
             files = _walk(path) if path.is_dir() else [path]
             for file in files:
                 for item in _items(file, options, sandbox, Room(), within_folder=file is not path):
-                    yield _checked(item, _name(file), checker)
+                    yield as_item(item, _name(file), checker)
     finally:
         sandbox.close()
+
+
+def list_files(inputs: Sequence[Path]) -> Iterator[tuple[str, Path, bool]]:
+    """Every file of the inputs in the order in which they are read.
+
+    Returns what it is called in a run, its path, and whether it was found within a folder.
+
+    Raises:
+        InputError: an input does not exist.
+    """
+    for path in inputs:
+        if not path.exists():
+            raise InputError(f"{_name(path)}: does not exist; check the path")
+        for file in _walk(path) if path.is_dir() else [path]:
+            yield _name(file), file, file is not path
+
+
+def file_problem(path: Path, *, within_folder: bool) -> Problem | None:
+    """Why nothing is read from a path, whatever is in it; None if its reader may try."""
+    try:
+        reason = _reason(path, within_folder)
+    except OSError as error:
+        return _unreadable(error)
+    return Problem(None, reason) if reason else None
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -93,7 +119,8 @@ def _entries(folder: Path) -> list[Path] | None:
         return None
 
 
-def _checked(item: Row | Problem, name: str, checker: Checker) -> Case | Reject:
+def as_item(item: Row | Problem, name: str, checker: Checker) -> Case | Reject:
+    """The case in a row of a file of this name, or why there is none."""
     place = f"{name}/{item.member}" if item.member else name
     if item.sheet:
         place += f"#{printable(item.sheet)}"
@@ -113,21 +140,17 @@ def _items(
             yield item
     except OSError as error:
         found = True
-        yield Problem(
-            None,
-            f"it cannot be read to its end ({error.strerror}); check its permissions and the free disk space",
-            rest_unread=True,
-        )
+        yield _unreadable(error)
     if not found:
-        yield Problem(None, "there are no rows in it; remove it or export it again")
+        yield Problem(None, NO_ROWS)
 
 
 def _content(
     path: Path, options: ReadOptions, sandbox: Sandbox, room: Room, within_folder: bool
 ) -> Iterator[Row | Problem]:
     suffix = path.suffix.lower()
-    if problem := _file_problem(path, within_folder):
-        yield Problem(None, problem)
+    if problem := file_problem(path, within_folder=within_folder):
+        yield problem
     elif suffix == ".zip":
         yield from read_archive(path, room, lambda member: _items(member, options, sandbox, room))
     elif suffix in DOCUMENTS:
@@ -136,8 +159,12 @@ def _content(
         yield from _READERS[suffix](path, options)
 
 
-def _file_problem(path: Path, within_folder: bool) -> str | None:
-    """Why nothing is read from a path; None if its reader may try."""
+def _unreadable(error: OSError) -> Problem:
+    reason = f"it cannot be read to its end ({error.strerror}); check its permissions and the free disk space"
+    return Problem(None, reason, rest_unread=True)
+
+
+def _reason(path: Path, within_folder: bool) -> str | None:
     if within_folder and path.is_symlink():
         return "it is a symbolic link, which is not followed; name its target as an input"
     if path.is_dir():

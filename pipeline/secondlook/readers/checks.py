@@ -51,11 +51,15 @@ class Checker:
     def _duplicate(self, case_id: str) -> str | None:
         if case_id not in self._places:
             return None
-        file, number = self._places[case_id]
-        return (
-            f"duplicate: the case id {shown_id(case_id)!r} was first seen at {file}:{number}, which is kept;"
-            " give each case an id of its own"
-        )
+        return duplicate(case_id, *self._places[case_id])
+
+
+def duplicate(case_id: str, file: str, row: int) -> str:
+    """The reason for a case whose id belongs to an earlier one."""
+    return (
+        f"duplicate: the case id {shown_id(case_id)!r} was first seen at {file}:{row}, which is kept;"
+        " give each case an id of its own"
+    )
 
 
 def id_problem(case_id: str) -> str | None:

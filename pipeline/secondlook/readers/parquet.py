@@ -1,10 +1,13 @@
-"""Parquet tables, a batch at a time. Row numbers count from 1: there is no header row."""
+"""Parquet tables, a batch at a time. Row numbers count from 1: there is no header row.
+
+A file can also be read from the middle, a row group at a time, so that several processes may share it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,26 +20,85 @@ from secondlook.readers.values import as_text
 _BATCH = 256
 _ERRORS = (SystemError, pa.ArrowException, OSError, ValueError, OverflowError)
 
+Source = Path | BinaryIO
+"""A file on a disk, or one that was opened elsewhere."""
 
-def read_parquet(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
+
+class UnreadableRowsError(Exception):
+    """Rows of a row group cannot be read; which ones is for :func:`read_parquet` to say."""
+
+
+def read_parquet(path: Source, options: ReadOptions) -> Iterator[Row | Problem]:
     """The rows of a Parquet file."""
-    try:
-        file = pq.ParquetFile(path)
-        names = tuple(file.schema_arrow.names)
-    except _ERRORS:
-        yield Problem(None, "the Parquet file is damaged; export it again")
+    opened = _open(path, options)
+    if isinstance(opened, str):
+        yield Problem(None, opened)
         return
+    file, columns = opened
     with file:
-        columns = find_columns(names, options)
-        if isinstance(columns, str):
-            yield Problem(None, columns)
-            return
         number = 0
         for number, values in enumerate(_rows(file), start=1):
             if values is None:
                 yield Problem(None, f"damaged after row {number - 1}; the rows after it were not read")
             else:
                 yield _row(number, values, columns)
+
+
+def row_groups(path: Source, options: ReadOptions) -> list[int] | str:
+    """How many rows each row group of a file has, by its footer; or why nothing can be read of it."""
+    opened = _open(path, options)
+    if isinstance(opened, str):
+        return opened
+    with opened[0] as file:
+        return [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+
+
+def read_row_group(path: Source, options: ReadOptions, group: int, first: int, skip: int) -> Iterator[Row | Problem]:
+    """The rows of one row group, without the first ``skip`` of them, which are never turned into texts.
+
+    Args:
+        path: the file.
+        options: which columns to read.
+        group: the row group, counted from 0.
+        first: the number of its first row in the file.
+        skip: how many of its rows to leave out.
+
+    Raises:
+        UnreadableRowsError: the file or the row group is damaged.
+    """
+    opened = _open(path, options)
+    if isinstance(opened, str):
+        raise UnreadableRowsError(opened)
+    file, columns = opened
+    number = first
+    with file:
+        batches = file.iter_batches(_BATCH, row_groups=[group])
+        while True:
+            try:
+                batch = next(batches, None)
+                left_out = min(max(first + skip - number, 0), len(batch or ()))
+                values = [_values(column) for column in batch.slice(left_out).columns] if batch else []
+            except _ERRORS:
+                raise UnreadableRowsError("the row group is damaged") from None
+            if batch is None:
+                return
+            for place, row in enumerate(zip(*values, strict=True), start=number + left_out):
+                yield _row(place, row, columns)
+            number += len(batch)
+
+
+def _open(path: Source, options: ReadOptions) -> tuple[pq.ParquetFile, Columns] | str:
+    """A file and its columns, or why it cannot be read."""
+    try:
+        file = pq.ParquetFile(path)
+        names = tuple(file.schema_arrow.names)
+    except _ERRORS:
+        return "the Parquet file is damaged; export it again"
+    columns = find_columns(names, options)
+    if isinstance(columns, str):
+        file.close()
+        return columns
+    return file, columns
 
 
 def _rows(file: pq.ParquetFile) -> Iterator[tuple[Any, ...] | None]:
