@@ -20,7 +20,7 @@ CASES, SHARD_CASES = 1500, 10
 SHARDS = CASES // SHARD_CASES
 WORDS = ["banan", "ketor", "lomed", "tevor", "priing", "sotus", "teved", "wilan", "niser", "pruan"]
 SHOWS = ["The clerk told him everything.", "Nobody went to her house.", ""]
-STARTS_WITHIN = 180
+STARTS_WITHIN = 400
 
 
 class Job:
@@ -28,6 +28,7 @@ class Job:
 
     def __init__(self, root: Path, bundle: Path) -> None:
         self.root, self._bundle = root, bundle
+        self.started: list[subprocess.Popen[str]] = []
         self.config = root / "score.yaml"
         self.config.write_text(f"shard_cases: {SHARD_CASES}\npage_cases: 20\n")
         self.intake = root / "in"
@@ -49,13 +50,14 @@ class Job:
         command += ["--bundle", self._bundle, "--config", self.config, *options]
         environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            list(map(str, command)), env=environment, stdout=pipe, stderr=pipe, text=True, cwd=self.root
-        )
+        command = list(map(str, command))
+        process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, cwd=self.root)
+        self.started.append(process)
+        return process
 
     def run(self, out: Path, *options: str, intake: str | None = None) -> None:
         process = self.start(out, *options, intake=intake)
-        _, stderr = process.communicate(timeout=400)
+        _, stderr = process.communicate(timeout=600)
         assert process.returncode == 0, stderr
         assert "Traceback" not in stderr
 
@@ -77,6 +79,17 @@ def _files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def job(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job(tmp_path_factory.mktemp("job"), tiny_bundle)
+
+
+@pytest.fixture(autouse=True)
+def ended(job: Job) -> Iterator[None]:
+    """No process of a test outlives it."""
+    yield
+    for process in job.started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    job.started.clear()
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +115,7 @@ def test_a_run_on_ray_that_is_killed_goes_on_and_is_the_same_to_the_byte(
     resumed = job.start(out, "--engine", "ray", "--resume")
     _wait_for_shards(resumed, out, len(before) + 1)
     after = {path: path.stat().st_mtime_ns for path in unfinished.glob("shard-*")}
-    _, stderr = resumed.communicate(timeout=400)
+    _, stderr = resumed.communicate(timeout=600)
     assert resumed.returncode == 0, stderr
     assert not after or before.items() <= after.items(), "what was done was done again"
     assert _files(out) == expected
@@ -129,6 +142,6 @@ def test_a_machine_that_is_killed_costs_nothing(
     done = _wait_for_shards(process, out, 15)
     cluster.remove_node(second, allow_graceful=False)  # type: ignore[attr-defined]
     assert done < SHARDS
-    _, stderr = process.communicate(timeout=400)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stderr
     assert _files(out) == expected
