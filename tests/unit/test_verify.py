@@ -382,12 +382,12 @@ def test_ranks_and_ties(run: Path, tiny_bundle: Path) -> None:
     queue = pq.read_table(run / QUEUE)
     ids = queue["case_id"].to_pylist()
     tie = ids.index("A1")
-    assert ids[tie + 1] == "A5", "two cases with one text stand in the order of their ids"
+    assert ids[tie + 1] == "A5", "of two cases with one text the second by id is a copy of the first"
     swapped = [*range(tie), tie + 1, tie, *range(tie + 2, len(ids))]
     _change(run, QUEUE, lambda table: table.take(swapped))
     said = _said(verify(run, tiny_bundle))
     assert f"case A5: has rank {tie + 2} and stands in place {tie + 1}" in said
-    assert "case A1: stands behind case A5" in said
+    assert "case A5: is a copy of case A1 and does not stand behind it" in said
     ranked = pa.array(range(1, len(ids) + 1), pa.int64())
     _change(run, QUEUE, lambda table: table.set_column(1, "rank", ranked))
     assert _said(verify(run, tiny_bundle)).count("\n") == 0
@@ -478,7 +478,7 @@ def test_evidence_out_of_order_is_found(run: Path, tiny_bundle: Path) -> None:
         ("scored", 4, "counts 4 scored"),
         ("rejected", 2, f"{REJECTS}: has 1 rejected rows, and manifest.json counts 2"),
         ("set_aside", 1, f"{REJECTS}: has 0 rows set aside, and manifest.json counts 1"),
-        ("copies", 2, f"{QUEUE}: has 0 copies, and manifest.json counts 2"),
+        ("copies", 2, f"{QUEUE}: has 1 copies, and manifest.json counts 2"),
         ("drawn", 2, f"{QUEUE}: has 0 cases drawn for the audit, and manifest.json counts 2"),
         ("undated", 1, f"{QUEUE}: has 0 cases without a date, and manifest.json counts 1"),
         ("files_rejected", 0, f"{REJECTS}: has 1 rejected files, and manifest.json counts 0"),
