@@ -119,23 +119,25 @@ def started(address: str | None) -> Iterator[None]:
 
 
 def _connect(address: str | None, logs: str) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if address is not None:
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as cause:
-            reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-            raise RunError(f"{address}: no Ray cluster answers there ({reason}); check --address") from None
-        return
-    ray.init(
-        address="local",
-        num_cpus=available_cores(),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=logs,
-        **quiet,
-    )
+    where: dict[str, Any] = {"address": address}
+    if address is None:
+        where = {
+            "address": "local",
+            "num_cpus": available_cores(),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+            "_temp_dir": logs,
+        }
+    try:
+        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+    except Exception as cause:  # ConnectionError, RuntimeError, ValueError, and where it takes too long, Exception
+        reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        if address is None:
+            raise RunError(
+                f"Ray could not be started on this machine ({reason}); try again when it is less busy, or leave --engine out"
+            ) from None
+        raise RunError(f"{address}: no Ray cluster answers there ({reason}); check --address") from None
 
 
 @dataclass
