@@ -135,7 +135,8 @@ def _connect(address: str | None, logs: str) -> None:
         reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
         if address is None:
             raise RunError(
-                f"Ray could not be started on this machine ({reason}); try again when it is less busy, or leave --engine out"
+                f"Ray could not be started on this machine ({reason}); try again when it is less busy, or "
+                "leave --engine out"
             ) from None
         raise RunError(f"{address}: no Ray cluster answers there ({reason}); check --address") from None
 
