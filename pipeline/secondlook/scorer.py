@@ -203,6 +203,7 @@ def _fields(narrative: str, outcome: Outcome) -> dict[str, Any]:
         fields |= {f"flag_{mode}": outcome.flags[mode], f"evidence_{mode}": sentences}
     return fields
 
+
 def _with_text(batches: Iterable[Batch]) -> Iterator[Batch]:
     for batch in batches:
         if not all(batch[1]):
