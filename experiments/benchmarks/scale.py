@@ -1,13 +1,14 @@
 """What Ray costs beside one process, and what millions of narratives cost.
 
 python experiments/benchmarks/scale.py overhead 20000 [--bundle DIR]   the same job by both engines, start-up apart
-python experiments/benchmarks/scale.py measure 2000                    all but the encoder: processor time, bytes
+python experiments/benchmarks/scale.py measure 2000                    all but the encoder: time, bytes, memory
 python experiments/benchmarks/scale.py cost --rate 10 ...              1, 10 and 100 million, from measured rates
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -111,9 +112,19 @@ def measure(count: int, bundle: Path) -> None:
         table.add_row("write the run, ms of processor", f"{(end - engine.scored) / count * 1e3:.2f}")
         table.add_row("unfinished work, bytes", f"{engine.kept / count:.0f}")
         table.add_row("input, bytes", f"{intake.stat().st_size / count:.0f}")
-        for path in sorted((folder / "out").glob("*.parquet")):
-            table.add_row(f"{path.name}, bytes", f"{path.stat().st_size / count:.0f}")
-        Console().print(table)
+        for suffix, size in _sizes(folder / "out").items():
+            table.add_row(f"the run's {suffix}, bytes", f"{size / count:.0f}")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        Console().print(table, f"peak memory {peak:.0f} MiB")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of a run's files: each table's own, and those for people by kind."""
+    sizes: dict[str, int] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.name if path.suffix == ".parquet" else path.suffix
+        sizes[name] = sizes.get(name, 0) + path.stat().st_size
+    return sizes
 
 
 def cost(given: argparse.Namespace) -> None:

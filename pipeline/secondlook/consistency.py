@@ -78,17 +78,12 @@ def check_ids(run: StoredRun) -> Iterator[Mismatch]:
 
 
 def check_ranks(queue: pd.DataFrame | None) -> Iterator[Mismatch]:
-    """Ranks run from 1: by falling priority, then the older case, then by id; copies directly behind their original.
-
-    A queue without the columns ``date_received`` and ``duplicate_of`` has neither dates nor copies.
-    """
+    """Ranks run from 1: by falling priority, then the older case, then by id; copies directly behind their original."""
     if queue is None:
         return
-    nothing = [None] * len(queue)
-    dates = queue["date_received"].tolist() if "date_received" in queue else nothing
-    originals = queue["duplicate_of"].tolist() if "duplicate_of" in queue else nothing
     last: tuple[Any, ...] | None = None  # the original above
-    rows = zip(queue["case_id"], queue["rank"], queue["priority"], dates, originals, strict=True)
+    names = ("case_id", "rank", "priority", "date_received", "duplicate_of")
+    rows = zip(*(queue[name].tolist() for name in names), strict=True)
     for place, (case_id, rank, priority, received, copy_of) in enumerate(rows, start=1):
         if rank != place:
             yield Mismatch(QUEUE, f"has rank {rank} and stands in place {place}", RESTORE, case_id)

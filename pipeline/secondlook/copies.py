@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from secondlook.duplicates import SHINGLE_WORDS, SHORTEST_WORDS
-from secondlook.text import words
+from secondlook.duplicates import PERMUTATIONS, shingles
 
 if TYPE_CHECKING:
     from datasketch import MinHash
 
-PERMUTATIONS = 128
 FOUND = 0.99
 """Of the pairs that are exactly as similar as asked for, this share is proposed; of more similar ones, more."""
 
@@ -56,8 +54,8 @@ class Copies:
 def signature(text: str) -> Signature:
     """What is kept of a text to find its copies; all ones for one too short to be a copy. *Shape:* ``(128,)``."""
     sketch = _empty().copy()
-    shingles = _shingles(text)
-    while chunk := list(islice(shingles, _CHUNK)):  # a book at once would take a gigabyte
+    rest = _encoded(text)
+    while chunk := list(islice(rest, _CHUNK)):  # a book at once would take a gigabyte
         sketch.update_batch(chunk)
     return np.asarray(sketch.hashvalues, dtype=np.uint32)
 
@@ -155,15 +153,12 @@ def _empty() -> MinHash:
     return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
 
 
-def _shingles(text: str) -> Iterator[bytes]:
-    tokens = words(text)
-    if len(tokens) >= SHORTEST_WORDS:
-        for start in range(len(tokens) - SHINGLE_WORDS + 1):
-            yield " ".join(tokens[start : start + SHINGLE_WORDS]).encode("utf-8", "backslashreplace")
+def _encoded(text: str) -> Iterator[bytes]:
+    return (shingle.encode("utf-8", "backslashreplace") for shingle in shingles(text))
 
 
 def _hashes(text: str) -> NDArray[np.uint32]:
-    return np.unique(np.fromiter((zlib.crc32(shingle) for shingle in _shingles(text)), np.uint32))
+    return np.unique(np.fromiter((zlib.crc32(shingle) for shingle in _encoded(text)), np.uint32))
 
 
 def _jaccard(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> float:

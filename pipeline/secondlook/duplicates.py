@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from datasketch import MinHash, MinHashLSH
-
 from secondlook.text import words
 
 SHINGLE_WORDS = 4
@@ -24,23 +22,25 @@ def near_duplicates(texts: Sequence[str], similarity: float = 0.5) -> Iterator[t
     >>> [(i, j) for i, j, _ in near_duplicates([text, "Something else altogether was said.", text + " Then left."])]
     [(0, 2)]
     """
+    from datasketch import MinHash, MinHashLSH  # brings half of SciPy, which others need not wait for
+
     index = MinHashLSH(threshold=PROPOSED_FROM * similarity, num_perm=PERMUTATIONS)
-    shingles = [_shingles(text) for text in texts]
-    for number, own in enumerate(shingles):
+    sets = [set(shingles(text)) for text in texts]
+    for number, own in enumerate(sets):
         if not own:
             continue
         sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
         sketch.update_batch([shingle.encode() for shingle in sorted(own)])
         for other in sorted(index.query(sketch)):
-            jaccard = len(own & shingles[other]) / len(own | shingles[other])
+            jaccard = len(own & sets[other]) / len(own | sets[other])
             if jaccard >= similarity:
                 yield other, number, jaccard
         index.insert(number, sketch)
 
 
-def _shingles(text: str) -> set[str]:
-    """None for a text too short to be a copy of another: a dateline recurs everywhere."""
+def shingles(text: str) -> Iterator[str]:
+    """Every run of :data:`SHINGLE_WORDS` words; none of a text too short to be a copy: a dateline recurs everywhere."""
     tokens = words(text)
-    if len(tokens) < SHORTEST_WORDS:
-        return set()
-    return {" ".join(tokens[i : i + SHINGLE_WORDS]) for i in range(len(tokens) - SHINGLE_WORDS + 1)}
+    if len(tokens) >= SHORTEST_WORDS:
+        for start in range(len(tokens) - SHINGLE_WORDS + 1):
+            yield " ".join(tokens[start : start + SHINGLE_WORDS])

@@ -28,7 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from secondlook.copies import PERMUTATIONS, Signature, signature
+from secondlook.copies import Signature, signature
+from secondlook.duplicates import PERMUTATIONS
 from secondlook.ranking import received_before
 from secondlook.readers.checks import shown_id
 from secondlook.schema import Case, Reject, Span

@@ -30,7 +30,7 @@ from secondlook.spreadsheet import csv_bytes, csv_rows
 
 QUEUE, EVIDENCE, PASSAGES, CASES = (f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases"))
 REJECTS = "rejects.csv"
-_REJECT_COLUMNS = ("file", "row", "case_id", "reason", "set_aside")
+REJECT_COLUMNS = ("file", "row", "case_id", "reason", "set_aside")
 ROWS = 16_384
 """Of the queue, written at a time."""
 
@@ -138,7 +138,7 @@ class TableWriter:
             for name in (EVIDENCE, PASSAGES, CASES)
         }
         self._rejects = self._open.enter_context((self._folder / REJECTS).open("wb"))
-        self._rejects.write(csv_bytes(_REJECT_COLUMNS, []))
+        self._rejects.write(csv_bytes(REJECT_COLUMNS, []))
         return self
 
     def __exit__(

@@ -25,7 +25,7 @@ from secondlook.readers import ReadOptions
 from secondlook.score import score
 from secondlook.spreadsheet import csv_bytes
 from secondlook.storage import MANIFEST, file_digest, fresh_folder, held
-from secondlook.tables import REJECTS
+from secondlook.tables import REJECT_COLUMNS, REJECTS
 
 FAILED = "secondlook-failure/1"
 _LONGEST_NAME = 120
@@ -159,9 +159,7 @@ class Watch:
         reason = f"it made the scoring fail ({type(cause).__name__}); report it, and remove this folder to try again"
         manifest = {"format": FAILED, "inputs": {path.as_posix(): digest}, "reason": reason}
         with fresh_folder(place) as fresh:
-            (fresh / REJECTS).write_bytes(
-                csv_bytes(["file", "row", "case_id", "reason"], [(path.name, None, None, reason)])
-            )
+            (fresh / REJECTS).write_bytes(csv_bytes(REJECT_COLUMNS, [(path.name, None, None, reason, False)]))
             (fresh / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         Journal(place.resolve()).remove()
         self._say(f"{path.name}: {reason}: {place}")

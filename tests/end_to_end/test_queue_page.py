@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -74,10 +75,18 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Browser, path: Path) -> Iterator[Page]:
     """The page, opened; at the end nothing may have been logged or asked for but the file itself."""
+    asked: list[str] = []
+    with _watched(browser, path, asked) as tab:
+        yield tab
+    assert asked == [path.as_uri()]
+
+
+@contextmanager
+def _watched(browser: Browser, path: Path, asked: list[str]) -> Iterator[Page]:
+    """A page, opened; at the end nothing may have been logged. What is asked for is noted."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     tab = context.new_page()
     said: list[str] = []
-    asked: list[str] = []
 
     def refuse(dialog: Dialog) -> None:
         said.append(dialog.message)
@@ -91,7 +100,6 @@ def page(browser: Browser, path: Path) -> Iterator[Page]:
     yield tab
     context.close()
     assert said == []
-    assert asked == [path.as_uri()]
 
 
 def _focused(page: Page) -> str:
@@ -217,17 +225,9 @@ def paged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tab(browser: Browser, paged: Path) -> Iterator[Page]:
     """The first of three pages, opened; at the end nothing may have been asked for but the run's own files."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    said: list[str] = []
     asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto((paged / "queue.html").as_uri())
-    yield page
-    context.close()
-    assert said == []
+    with _watched(browser, paged / "queue.html", asked) as page:
+        yield page
     assert all(url.startswith(paged.as_uri()) for url in asked)
 
 

@@ -69,6 +69,7 @@ def test_a_copy_that_strayed_is_named() -> None:
 
 def test_a_queue_without_dates_and_copies_is_ordered_by_priority_and_id() -> None:
     queue = pd.DataFrame({"case_id": ["b", "a"], "rank": [1, 3], "priority": [0.5, 0.5]})
+    queue = queue.assign(date_received=pd.NaT, duplicate_of=None)
     assert [str(problem).split(";")[0] for problem in check_ranks(queue)] == [
         "queue.parquet, case a: has rank 3 and stands in place 2",
         "queue.parquet, case a: stands behind case b, which has a lower priority or, at the same, a later date or, at that, a later id",

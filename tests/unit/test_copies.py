@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondlook.copies import PERMUTATIONS, Copies, find_copies, signature, similarity
-from secondlook.duplicates import near_duplicates
+from secondlook.copies import Copies, find_copies, signature, similarity
+from secondlook.duplicates import PERMUTATIONS, near_duplicates
 
 WORDS = [f"word{i}" for i in range(400)]
 

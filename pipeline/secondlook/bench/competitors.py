@@ -105,7 +105,7 @@ def _pipeline(config: TransformerModelConfig, modes: int, *, bfloat16: bool) -> 
 
 
 def _setfit(config: TransformerModelConfig, modes: int, trial: Work) -> _Predict:
-    from setfit import SetFitModel  # type: ignore[import-untyped,unused-ignore]
+    from setfit import SetFitModel
 
     from secondlook.encoder.pretrained import locate
 
