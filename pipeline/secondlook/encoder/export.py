@@ -19,7 +19,7 @@ def to_onnx(network: EvidenceEncoder, quantise: bool) -> bytes:
     """The network as an ONNX graph from ``input_ids`` to ``scores`` and ``weights``.
 
     There is no mask: windows run one by one and have no padding, and adding zeros to every attention
-    score would be a tenth of the work. Quantised, matrices and embeddings are int8 (symmetric, a scale
+    score would be work for nothing. Quantised, matrices and embeddings are int8 (symmetric, a scale
     for every channel) and activations are quantised as they pass (Jacob et al. 2018; ONNX Runtime's
     dynamic quantisation).
     """

@@ -34,7 +34,7 @@ REMEMBERED = 2048
 """Windows whose outcome is kept in case they come again: letter heads, forms, the same e-mail quoted twice."""
 
 _SLOWER_FUSED = ("SkipLayerNormFusion",)
-"""On CPUs the fused kernel takes four times as long as its two parts (docs/speed.md)."""
+"""On CPUs the fused kernel is slower than its two parts."""
 
 
 class TransformerEvidenceModel:
