@@ -239,6 +239,30 @@ class ScoreConfig(Strict):
         return self
 
 
+class ReviewConfig(Strict):
+    """Choices of the reviewers' desk.
+
+    ``double_share`` of the cases goes to two reviewers who do not see each other's decisions; one of the two does
+    not see what the model said either in ``unprompted_share`` of them. ``seed`` says which. ``suppress_below`` is the
+    count from which patterns across cases are shown. A sign-in ends after ``idle_minutes`` without a request, and
+    after ``session_hours`` in any case; after ``sign_in_attempts`` that failed, by name or by address, within
+    ``sign_in_minutes``, further ones are refused. A case that was taken and left alone for ``release_hours`` is free
+    again. ``longest_pause_seconds`` between two actions counts as time on a case.
+    """
+
+    double_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    unprompted_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    seed: int = 0
+    suppress_below: Annotated[int, Field(ge=1)] = 5
+    page_cases: Annotated[int, Field(ge=1, le=500)] = 50
+    idle_minutes: Annotated[int, Field(ge=1)] = 30
+    session_hours: Annotated[int, Field(ge=1)] = 12
+    sign_in_attempts: Annotated[int, Field(ge=1)] = 5
+    sign_in_minutes: Annotated[int, Field(ge=1)] = 15
+    release_hours: Annotated[float, Field(gt=0)] = 24.0
+    longest_pause_seconds: Annotated[int, Field(ge=1)] = 120
+
+
 Config = TypeVar("Config", bound=BaseModel)
 
 

@@ -11,8 +11,11 @@ The whole tree, so that a caller can choose how much to catch::
     ├── TrainingError      a corpus that cannot train the model asked for
     ├── BundleError        a bundle that is missing, incomplete or of another format
     │   └── DigestError    a bundle whose bytes are not those its manifest records
-    └── RunError           an output folder that cannot be written or read
-        └── OtherWorkError  unfinished work there that rests on something else
+    ├── RunError           an output folder that cannot be written or read
+    │   └── OtherWorkError  unfinished work there that rests on something else
+    └── DeskError          a reviewers' desk that cannot be opened, read or written
+        ├── RefusedError    somebody may not do that
+        └── ConflictError   somebody else, or another window, was there first
 
 Messages name the file, the place in it and the next thing to do. They never quote a narrative:
 what people reported must not end up in a terminal's scrollback or a log file.
@@ -66,6 +69,18 @@ class RunError(SecondLookError):
 
 class OtherWorkError(RunError):
     """Unfinished work that rests on other inputs, another bundle, configuration or versions."""
+
+
+class DeskError(SecondLookError):
+    """A reviewers' desk that cannot be opened, read or written, or that lacks what was asked for."""
+
+
+class RefusedError(DeskError):
+    """What this account may not do."""
+
+
+class ConflictError(DeskError):
+    """A change to something that has changed since it was read: read it again."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
