@@ -184,7 +184,7 @@ def mail(body: str, kind: str = "text/plain; charset=utf-8", headers: str = "") 
 
 
 def tables() -> Inputs:
-    wide = ["case_id", "narrative", *(f"c{n}" for n in range(100_000))]
+    wide = ["case_id", "narrative", *(f"c{n}" for n in range(1_000_000))]
     return {
         "empty.csv": (b"", "empty"),
         "bom-only.csv": (b"\xef\xbb\xbf", "no rows"),
@@ -196,7 +196,7 @@ def tables() -> Inputs:
             f"{TABLE}s1,Café\ns2,".encode() + b"Caf\xe9\ns3," + "Né, né.\n".replace(",", "").encode(),
             "UTF-8",
         ),
-        "columns-100000.csv": ("\n".join([",".join(wide), "w1,Text" + "," * 100_000]).encode(), Text("Text")),
+        "columns-1000000.csv": ("\n".join([",".join(wide), "w1,Text" + "," * 1_000_000]).encode(), "1,000,002 columns"),
         "formula.csv": (
             f'{TABLE}f1,=HYPERLINK(""http://x"")\nf2,@SUM(1)\n'.replace('""', "").encode(),
             Text("=HYPERLINK(http://x)"),
@@ -238,7 +238,11 @@ def lines() -> Inputs:
         "list.jsonl": (b'["j4", "a"]\n', "a list"),
         "cut.jsonl": (line(case_id="j5", narrative="a")[:-5], "not valid JSON"),
         "typed.jsonl": (line(case_id="j6", narrative=5), "the narrative is a number"),
-        "keys-100000.jsonl": (line(case_id="j7", narrative="a", **{f"k{n}": n for n in range(100_000)}), Text("a")),
+        "keys-100000.jsonl": (
+            line(case_id="j7", narrative="a", **{f"k{n}": n for n in range(100_000)}),
+            "100,002 columns",
+        ),
+        "keys-10000.jsonl": (line(case_id="j9", narrative="a", **{f"k{n}": n for n in range(10_000)}), Text("a")),
         "empty.jsonl": (b"", "empty"),
         "blank.jsonl": (b"\n\n \n", "no rows"),
         "marked.ndjson": (b"\xef\xbb\xbf" + line(case_id="j8", narrative="a"), Text("a")),

@@ -13,6 +13,9 @@ from secondlook.readers.options import ReadOptions
 from secondlook.readers.rows import Row
 
 _LONGEST_SHOWN_NAME = 40
+MOST_COLUMNS = 16_384
+"""As many as Excel has; each becomes a column of the queue, and a hundred times as many would take minutes."""
+
 _MOST_SHOWN_NAMES = 20
 
 
@@ -43,6 +46,11 @@ def find_columns(header: tuple[str | None, ...], options: ReadOptions) -> Column
     >>> find_columns(("Case ID", "Station", "Narrative"), ReadOptions())
     Columns(names=('Case ID', 'Station', 'Narrative'), case_id=0, narrative=2)
     """
+    if len(header) > MOST_COLUMNS:
+        return (
+            f"{len(header):,} columns, more than a spreadsheet can hold ({MOST_COLUMNS:,}); "
+            "leave out those that no reviewer needs"
+        )
     names = _unique_names(header)
     case_id = _find(names, options.id_column or "case_id")
     narrative = _find(names, options.narrative_column or "narrative")
