@@ -211,6 +211,8 @@ class ScoreConfig(Strict):
     ``audit`` cases are drawn at random from those that nobody would read: behind ``top`` or, without it, not
     flagged. They come from ``audit_strata`` bands of the priority, and ``audit_seed`` says which.
 
+    ``join_rows`` makes one case of the rows of a table that follow one another with the same id.
+
     What is done is kept every ``shard_cases`` rows of the input: a run that is stopped loses fewer than that.
     """
 
@@ -230,6 +232,7 @@ class ScoreConfig(Strict):
     page_narrative_characters: Annotated[int, Field(ge=1000)] = 20_000
     max_characters: Annotated[int, Field(ge=1, le=1_000_000_000)] = 10_000_000
     minimum_known_words: Annotated[float, Field(ge=0, le=1)] = 0.15
+    join_rows: bool = False
     shard_cases: Annotated[int, Field(ge=1, le=100_000)] = 256
 
     @model_validator(mode="after")

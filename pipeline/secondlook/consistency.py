@@ -18,7 +18,7 @@ from secondlook.runs import RESTORE, TOLERANCE, Array, Mismatch, StoredCase, Sto
 from secondlook.schema import Span
 from secondlook.scorer import Outcome
 from secondlook.storage import MANIFEST
-from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS
+from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, ROWS_JOINED
 
 ENCODED_TOLERANCE = 0.02
 """How far a passage encoded again may lie, as a probability: processors differ in how they multiply int8."""
@@ -27,9 +27,9 @@ ENCODED_TOLERANCE = 0.02
 def check_counts(run: StoredRun) -> Iterator[Mismatch]:
     """The manifest's counts add up, and are those of the files."""
     counts = run.manifest.counts
-    if counts.rows != counts.scored + counts.rejected + counts.set_aside:
-        parts = f"{counts.scored} scored, {counts.rejected} rejected and {counts.set_aside} set aside"
-        what = f"{counts.rows} rows are not {parts}"
+    if counts.rows != counts.scored + counts.joined + counts.rejected + counts.set_aside:
+        parts = f"{counts.scored} scored, {counts.joined} joined, {counts.rejected} rejected"
+        what = f"{counts.rows} rows are not {parts} and {counts.set_aside} set aside"
         yield Mismatch(MANIFEST, what, RESTORE)
     for name in (QUEUE, CASES):
         if name in run.tables and len(run.tables[name]) != counts.scored:
@@ -44,6 +44,10 @@ def check_counts(run: StoredRun) -> Iterator[Mismatch]:
             ("rejected files", files, counts.files_rejected),
             ("rows set aside", set_aside, counts.set_aside),
         )
+        if CASES in run.tables:
+            items = len(run.rejects) + len(run.tables[CASES])
+            rows = sum(item.rows for item in run.rejects) + _rows_of_cases(run.tables[CASES])
+            yield from _differing(f"{CASES} with {REJECTS}", ("joined rows", rows - items, counts.joined))
     if QUEUE in run.tables:
         queue, dated = run.tables[QUEUE], run.manifest.config.values.get("date_column")
         yield from _differing(
@@ -53,6 +57,11 @@ def check_counts(run: StoredRun) -> Iterator[Mismatch]:
             ("cases drawn for the audit", int(queue["drawn_for_audit"].sum()), counts.drawn),
             ("cases without a date", int(queue["date_received"].isna().sum()) if dated else 0, counts.undated),
         )
+
+
+def _rows_of_cases(cases: pd.DataFrame) -> int:
+    """Of how many rows the cases were made."""
+    return int(cases[ROWS_JOINED].sum()) if ROWS_JOINED in cases else len(cases)
 
 
 def _differing(name: str, *counted: tuple[str, int, int]) -> Iterator[Mismatch]:

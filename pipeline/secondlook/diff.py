@@ -19,7 +19,7 @@ from secondlook.runs import TOLERANCE, StoredReject, StoredRun, read_run, rows_b
 from secondlook.spreadsheet import plain_cell
 from secondlook.tables import CASES, QUEUE
 
-_ON_WHAT_IS_READ = ("id_column", "narrative_column", "max_characters", "minimum_known_words", "since")
+_ON_WHAT_IS_READ = ("id_column", "narrative_column", "max_characters", "minimum_known_words", "since", "join_rows")
 _ON_WHAT_IS_SHOWN = ("evidence_per_mode", "evidence_minimum_share", "page_cases", "page_narrative_characters", "top")
 _ON_THE_ORDER = ("priority", "date_column", "date_order", "group_duplicates", "duplicate_similarity")
 _ON_THE_AUDIT = ("audit", "audit_strata", "audit_seed")

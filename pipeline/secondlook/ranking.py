@@ -21,6 +21,7 @@ from secondlook.copies import Copies, Signature, find_copies
 from secondlook.dates import Dates, read_date
 from secondlook.errors import ConfigError, did_you_mean
 from secondlook.priority import mode_column, priorities, severity_weights
+from secondlook.readers.joining import BETWEEN_VALUES
 from secondlook.schema import Case, Reject
 
 Array = NDArray[np.float64]
@@ -130,10 +131,15 @@ def received_before(case: Case, config: ScoreConfig) -> str | None:
     """
     if config.since is None or config.date_column is None:
         return None
-    moment = read_date(case.metadata.get(config.date_column), config.date_order)
+    moment = read_date(date_text(case.metadata.get(config.date_column), config), config.date_order)
     if moment is None or moment.date() >= config.since:
         return None
     return f"received {moment.date()}, before {config.since}: not scored; leave out --since to score it"
+
+
+def date_text(value: str | None, config: ScoreConfig) -> str | None:
+    """What a case's date column says of when it was received: of a case of several rows, the first that says it."""
+    return value.partition(BETWEEN_VALUES)[0] if value and config.join_rows else value
 
 
 def check_dated(items: Iterable[Case | Reject], column: str | None) -> Iterator[Case | Reject]:

@@ -26,7 +26,7 @@ from secondlook.schema import Span
 from secondlook.score import FILES, FORMAT, KIND, NAMES
 from secondlook.spreadsheet import csv_bytes
 from secondlook.storage import MANIFEST, file_digest, holds, inventory, is_named, write_whole
-from secondlook.tables import CASES, EVIDENCE, MAY_BE_EMPTY, PASSAGES, QUEUE, REJECTS, columns
+from secondlook.tables import CASES, EVIDENCE, MAY_BE_EMPTY, PASSAGES, QUEUE, REJECTS, ROWS_JOINED, columns
 
 RESTORE = "restore the folder from a copy, or score the inputs again"
 TOLERANCE = 1e-9
@@ -40,11 +40,13 @@ _Columns = Mapping[str, pa.DataType]
 class Counts(Strict):
     """What became of the input rows; ``flagged`` counts flags by mode, in the codebook's order.
 
+    ``joined`` were read as a part of a row before them, whatever became of that one.
     Of the scored, ``copies`` are read as others, ``drawn`` for the audit; ``undated`` lack a date that was asked for.
     """
 
     rows: _Count
     scored: _Count
+    joined: _Count
     rejected: _Count
     set_aside: _Count
     files_rejected: _Count
@@ -99,7 +101,8 @@ class Mismatch:
 class StoredReject:
     """A line of ``rejects.csv``; ``row`` is None and ``case_id`` empty where a whole file was rejected.
 
-    ``set_aside`` says that it could have been scored, and that the run was not asked to.
+    ``set_aside`` says that it could have been scored, and that the run was not asked to, ``rows`` how many
+    were joined into it, with the one that ``row`` names.
     """
 
     file: str
@@ -107,6 +110,7 @@ class StoredReject:
     case_id: str
     reason: str
     set_aside: bool = False
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,8 @@ def read_run(folder: Path) -> StoredRun:
     ]
     problems += [problem for problem in checked.values() if problem]
     tables = {}
-    for name, kinds in columns(tuple(manifest.counts.flagged)).items():
+    joins = manifest.config.values.get("join_rows") is True
+    for name, kinds in columns(tuple(manifest.counts.flagged), joins).items():
         found = _read_table(folder / name, kinds)
         if isinstance(found, pd.DataFrame):
             tables[name] = found
@@ -307,6 +312,7 @@ def _read_rejects(path: Path) -> list[StoredReject] | Mismatch | None:
                     case_id=line["case_id"],
                     reason=line["reason"],
                     set_aside=bool(int(line["set_aside"])),
+                    rows=int(line.get(ROWS_JOINED) or 1),
                 )
                 for line in lines
             ]

@@ -44,7 +44,8 @@ class Case:
 
     ``row`` is counted as a spreadsheet shows it: a table's header is row 1, its first case row 2;
     a line of JSONL is its line number; a text file or a document is row 1. ``file`` names a sheet as
-    ``book.xlsx#sheet``, a member as ``archive.zip/member``.
+    ``book.xlsx#sheet``, a member as ``archive.zip/member``. ``rows`` counts the rows that were joined into the case, of
+    which ``row`` is the first.
     """
 
     case_id: str
@@ -52,6 +53,7 @@ class Case:
     metadata: Mapping[str, str | None] = field(default_factory=dict)
     file: str = ""
     row: int = 1
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Reject:
 
     ``rest_unread`` says that the rows after it could not be read either, so that their number is not known.
     ``set_aside`` says that it could have been scored, and that the run was not asked to.
+    ``rows`` counts the rows that were joined into it, of which ``row`` is the first.
     """
 
     file: str
@@ -68,6 +71,7 @@ class Reject:
     reason: str
     rest_unread: bool = False
     set_aside: bool = False
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ file                   what it holds
 ``evidence.parquet``   case_id, mode, start, end, text, share: for every score the passages behind it
 ``passages.parquet``   case_id, start, end, z_<mode>: every passage's log-odds, from which each score
                        can be computed again
-``cases.parquet``      case_id, file, row, narrative: what was read
-``rejects.csv``        file, row, case_id, reason, set_aside: what was not scored
+``cases.parquet``      case_id, file, row, narrative: what was read; rows where they are joined, how many
+``rejects.csv``        file, row, case_id, reason, set_aside: what was not scored; rows as for cases
 ``manifest.json``      counts that add up; digests of input, bundle and configuration; versions
 ``queue.html``         the queue to read; where one page does not hold it, ``pages/`` has the others
 ``queue.xlsx``         the same cases, a row each
@@ -28,7 +28,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -55,7 +55,7 @@ from secondlook.storage import MANIFEST, check_replaceable, file_digest, held, i
 from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, Counted, TableWriter
 
 KIND = "secondlook-run"
-FORMAT = f"{KIND}/3"
+FORMAT = f"{KIND}/4"
 FILES = frozenset({QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, FIRST, WORKBOOK, MANIFEST})
 """What every run has."""
 
@@ -113,7 +113,7 @@ def score(
         out: the run folder.
         bundle: what to score with.
         config: choices of the scorer.
-        options: choices of the reading.
+        options: choices of the reading; whether rows are joined, ``config`` says.
         resume: go on with what an earlier call for this place left unfinished, if there is anything.
         overwrite: replace a run of other inputs, and begin unfinished work afresh unless it is to be resumed.
         top: how many of the first cases to read to return at least.
@@ -153,7 +153,7 @@ class Here:
 
     def __init__(self, inputs: Sequence[Path], options: ReadOptions, config: ScoreConfig) -> None:
         self._inputs, self._shard_cases = inputs, config.shard_cases
-        self._items = check_dated(read_cases(inputs, options), config.date_column)
+        self._items = check_dated(read_cases(inputs, replace(options, join_rows=config.join_rows)), config.date_column)
 
     def look(self) -> dict[str, str]:
         """See :class:`Engine`."""
@@ -253,8 +253,9 @@ def _facts(scorer: Scorer, counts: dict[str, Any]) -> PageFacts:
 
 def _counts(counted: Counted, ranking: Ranking, config: ScoreConfig) -> dict[str, Any]:
     return {
-        "rows": counted.scored + counted.rows_rejected + counted.rows_set_aside,
+        "rows": counted.scored + counted.rows_joined + counted.rows_rejected + counted.rows_set_aside,
         "scored": counted.scored,
+        "joined": counted.rows_joined,
         "rejected": counted.rows_rejected,
         "set_aside": counted.rows_set_aside,
         "files_rejected": counted.files_rejected,

@@ -6,6 +6,7 @@ A shard holds an input item a row, in input order, as a Parquet file:
 column                           what it holds
 ===============================  ================================================================
 ``file``, ``row``                where the item was read; no row if it is a whole file
+``rows``                         how many rows were joined into it, with that one
 ``case_id``                      as in the run
 ``reason``                       why it was not scored; no reason if it was
 ``rest_unread``, ``set_aside``   as a :class:`~secondlook.schema.Reject` has them
@@ -43,6 +44,7 @@ _SCHEMA = pa.schema(
     {
         "file": pa.string(),
         "row": pa.int64(),
+        "rows": pa.int64(),
         "case_id": pa.string(),
         "reason": pa.string(),
         "rest_unread": pa.bool_(),
@@ -111,9 +113,9 @@ def check(stretch: Stretch, scorer: Scorer) -> Checked:
 
 def _check(case: Case, scorer: Scorer) -> Case | Reject:
     if too_old := received_before(case, scorer.config):
-        return Reject(case.file, case.row, shown_id(case.case_id), too_old, set_aside=True)
+        return Reject(case.file, case.row, shown_id(case.case_id), too_old, set_aside=True, rows=case.rows)
     if unreadable := scorer.unreadable(case.narrative):
-        return Reject(case.file, case.row, shown_id(case.case_id), unreadable)
+        return Reject(case.file, case.row, shown_id(case.case_id), unreadable, rows=case.rows)
     return case
 
 
@@ -131,7 +133,7 @@ def scored_rows(shard: pa.Table) -> pa.Table:
 
 def rejected_rows(shard: pa.Table) -> list[Reject]:
     """The items of a shard that were not scored."""
-    columns = ("file", "row", "case_id", "reason", "rest_unread", "set_aside")
+    columns = ("file", "row", "case_id", "reason", "rest_unread", "set_aside", "rows")
     return [Reject(**row) for row in shard.filter(pc.is_valid(shard["reason"])).select(columns).to_pylist()]
 
 
@@ -145,7 +147,7 @@ def outcomes(scored: pa.Table, scorer: Scorer) -> Iterator[Outcome]:
 
 def cases(scored: pa.Table) -> Iterator[Case]:
     """The cases of a shard as they were read."""
-    for row in scored.select(["case_id", "narrative", "metadata", "file", "row"]).to_pylist():
+    for row in scored.select(["case_id", "narrative", "metadata", "file", "row", "rows"]).to_pylist():
         yield Case(**row | {"metadata": dict(row["metadata"])})
 
 
@@ -170,6 +172,7 @@ def _case_row(case: Case, passages: Sequence[Span], log_odds: np.ndarray, own: S
     return {
         "file": _text(case.file),
         "row": case.row,
+        "rows": case.rows,
         "case_id": case.case_id,
         "rest_unread": False,
         "set_aside": False,
@@ -186,6 +189,7 @@ def _reject_row(reject: Reject) -> dict[str, object]:
     return {
         "file": _text(reject.file),
         "row": reject.row,
+        "rows": reject.rows,
         "case_id": None if reject.case_id is None else _text(reject.case_id),
         "reason": _text(reject.reason),
         "rest_unread": reject.rest_unread,

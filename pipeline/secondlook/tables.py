@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from secondlook.copies import Signature
 from secondlook.dates import read_dates
-from secondlook.ranking import Ranking, Scores, queue_columns, rank
+from secondlook.ranking import Ranking, Scores, date_text, queue_columns, rank
 from secondlook.schema import ScoredCase
 from secondlook.scorer import Outcome, Scorer
 from secondlook.shards import cases, outcomes, rejected_rows, scored_rows, signatures
@@ -31,6 +31,9 @@ from secondlook.spreadsheet import csv_bytes, csv_rows
 QUEUE, EVIDENCE, PASSAGES, CASES = (f"{name}.parquet" for name in ("queue", "evidence", "passages", "cases"))
 REJECTS = "rejects.csv"
 REJECT_COLUMNS = ("file", "row", "case_id", "reason", "set_aside")
+ROWS_JOINED = "rows"
+"""The last column of cases and rejects where rows are joined: how many, with the one that ``row`` names."""
+
 ROWS = 16_384
 """Of the queue, written at a time."""
 
@@ -50,14 +53,15 @@ _PLACE = {
 """What ranking adds to a case's scores."""
 
 
-def columns(modes: Sequence[str]) -> dict[str, dict[str, pa.DataType]]:
+def columns(modes: Sequence[str], join_rows: bool = False) -> dict[str, dict[str, pa.DataType]]:
     """What every table holds, in order. Metadata columns stand behind these in the queue and are anybody's."""
     span = {"start": _WHOLE, "end": _WHOLE}
+    joined = {ROWS_JOINED: _WHOLE} if join_rows else {}
     return {
         QUEUE: {"case_id": _TEXT, "rank": _WHOLE, "priority": _NUMBER} | _by_mode(modes) | _PLACE,
         EVIDENCE: {"case_id": _TEXT, "mode": _TEXT, **span, "text": _TEXT, "share": _NUMBER},
         PASSAGES: {"case_id": _TEXT, **span} | {f"z_{mode}": _NUMBER for mode in modes},
-        CASES: {"case_id": _TEXT, "file": _TEXT, "row": _WHOLE, "narrative": _TEXT},
+        CASES: {"case_id": _TEXT, "file": _TEXT, "row": _WHOLE, "narrative": _TEXT} | joined,
     }
 
 
@@ -68,11 +72,15 @@ def _by_mode(modes: Sequence[str]) -> dict[str, pa.DataType]:
 
 @dataclass
 class Counted:
-    """What became of the input items; ``flagged`` by mode. Rows that were set aside are not among the rejected."""
+    """What became of the input items; ``flagged`` by mode. Rows that were set aside are not among the rejected.
+
+    ``rows_joined`` were read as a part of a row before them, whatever became of that one.
+    """
 
     scored: int = 0
     rows_rejected: int = 0
     rows_set_aside: int = 0
+    rows_joined: int = 0
     files_rejected: int = 0
     complete: bool = True
     flagged: dict[str, int] = field(default_factory=dict)
@@ -123,6 +131,7 @@ class TableWriter:
         self._scorer = scorer
         self._shelf = shelf
         self._modes = scorer.bundle.codebook.mode_ids
+        self._join_rows = scorer.config.join_rows
         self._open = ExitStack()
         metadata = {"metadata": pa.map_(_TEXT, _TEXT)}
         self._kept_schema = pa.schema({"case_id": _TEXT, "date_received": _MOMENT} | _by_mode(self._modes) | metadata)
@@ -131,14 +140,14 @@ class TableWriter:
         self.counted = Counted(flagged=dict.fromkeys(self._modes, 0))
 
     def __enter__(self) -> Self:
-        own = columns(self._modes)
+        own = columns(self._modes, self._join_rows)
         self._schemas = {name: pa.schema(list(own[name].items())) for name in own}
         self._writers = {
             name: self._open.enter_context(pq.ParquetWriter(self._folder / name, self._schemas[name]))
             for name in (EVIDENCE, PASSAGES, CASES)
         }
         self._rejects = self._open.enter_context((self._folder / REJECTS).open("wb"))
-        self._rejects.write(csv_bytes(REJECT_COLUMNS, []))
+        self._rejects.write(csv_bytes(REJECT_COLUMNS + (ROWS_JOINED,) * self._join_rows, []))
         return self
 
     def __exit__(
@@ -149,6 +158,7 @@ class TableWriter:
     def add(self, shard: pa.Table) -> None:
         """Write the rows of a shard, and keep what the queue needs of it."""
         self._count_rejects(shard)
+        self.counted.rows_joined += pc.sum(shard["rows"]).as_py() - len(shard)
         scored = scored_rows(shard)
         if not len(scored):
             return
@@ -204,7 +214,9 @@ class TableWriter:
 
     def _count_rejects(self, shard: pa.Table) -> None:
         rejects = rejected_rows(shard)
-        self._rejects.write(csv_rows((r.file, r.row, r.case_id, r.reason, r.set_aside) for r in rejects))
+        self._rejects.write(
+            csv_rows((r.file, r.row, r.case_id, r.reason, r.set_aside) + (r.rows,) * self._join_rows for r in rejects)
+        )
         set_aside, of_files = sum(r.set_aside for r in rejects), sum(r.row is None for r in rejects)
         self.counted.rows_set_aside += set_aside
         self.counted.files_rejected += of_files
@@ -220,9 +232,10 @@ class TableWriter:
             kept[f"low_{mode}"] = [one.intervals[mode][0] for one in found]
             kept[f"high_{mode}"] = [one.intervals[mode][1] for one in found]
             kept[f"flag_{mode}"] = [one.flags[mode] for one in found]
-        dates = [None] * len(scored)
+        dates: list[str | None] = [None] * len(scored)
         if config.date_column:
-            dates = pc.map_lookup(scored["metadata"], pa.scalar(config.date_column), "first").to_pylist()
+            said = pc.map_lookup(scored["metadata"], pa.scalar(config.date_column), "first").to_pylist()
+            dates = [date_text(text, config) for text in said]
         kept["date_received"] = pa.array(read_dates(dates, config.date_order))
         self._kept.append(pa.table(kept, self._kept_schema))
         if (own := signatures(scored)) is not None:

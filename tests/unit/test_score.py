@@ -487,3 +487,104 @@ def test_a_model_that_streams_goes_across_shards(bundle: Bundle, tmp_path: Path)
     score([intake], tmp_path / "out", replace(bundle, model=model), SHARDS, ReadOptions(), resume=True)
     assert model.scored == 5
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+
+
+JOINING = ScoreConfig(shard_cases=2, join_rows=True)
+POLISH = "Nikt do niej nie pojechał, a wszystko mu powiedziano jeszcze tego wieczoru."
+
+
+def _grouped(path: Path, cases: int = 8) -> Path:
+    """Cases of three rows, with a row without text, rows that are rejected by themselves, and one that stands apart."""
+    rows = [["case_id", "narrative", "unit", "got"]]
+    for number in range(cases):
+        rows += [[f"c{number}", "", "north", ""]]
+        rows += [[f"c{number}", TOLD if number % 3 else PLAIN, "north", "2026-09-02"]]
+        rows += [["", "Nobody knows whose row this is.", "", ""]] * (number == 3)
+        rows += [[f"c{number}", PLAIN, "south", f"2026-09-0{number + 1}"]]
+    return _csv(path, [*rows, ["polish", POLISH, "", ""], ["polish", POLISH, "", ""], ["c1", TOLD, "", ""]])
+
+
+def test_rows_of_one_case_are_scored_as_one_and_every_row_is_counted(bundle: Bundle, tmp_path: Path) -> None:
+    counts = score([_grouped(tmp_path / "in.csv")], tmp_path / "out", bundle, JOINING, ReadOptions()).manifest["counts"]
+    assert {name: counts[name] for name in ("rows", "scored", "joined", "rejected", "set_aside")} == {
+        "rows": 8 * 3 + 1 + 2 + 1,
+        "scored": 8,
+        "joined": 8 * 2 + 1,
+        "rejected": 3,
+        "set_aside": 0,
+    }
+    cases = pq.read_table(tmp_path / "out/cases.parquet").to_pylist()
+    assert [(row["case_id"], row["row"], row["rows"]) for row in cases[:5]] == [
+        ("c0", 2, 3), ("c1", 5, 3), ("c2", 8, 3), ("c3", 11, 3), ("c4", 15, 3)
+    ]  # fmt: skip
+    assert cases[1]["narrative"] == f"{TOLD}\n\n{PLAIN}"
+    with (tmp_path / "out/rejects.csv").open(encoding="utf-8", newline="") as file:
+        rejects = {row["row"]: row for row in csv.DictReader(file)}
+    assert {row: (one["case_id"], one["rows"]) for row, one in rejects.items()} == {
+        "13": ("", "1"), "27": ("polish", "2"), "29": ("c1", "1")
+    }  # fmt: skip
+    queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas()
+    assert set(queue["unit"]) == {"north; south"}
+
+
+def test_evidence_of_joined_rows_lies_in_the_joined_text(bundle: Bundle, tmp_path: Path) -> None:
+    _csv(tmp_path / "in.csv", [["case_id", "narrative"], ["A", PLAIN], ["A", "\tThe 😀 clerk."], ["A", TOLD]])
+    score([tmp_path / "in.csv"], tmp_path / "out", bundle, JOINING, ReadOptions())
+    (case,) = pq.read_table(tmp_path / "out/cases.parquet").to_pylist()
+    narrative = f"{PLAIN}\n\n\tThe 😀 clerk.\n\n{TOLD}"
+    assert case["narrative"] == narrative
+    evidence = pq.read_table(tmp_path / "out/evidence.parquet").to_pylist()
+    assert all(narrative[row["start"] : row["end"]] == row["text"] for row in evidence)
+    assert any(row["start"] > len(narrative) - len(TOLD) and "told him everything" in row["text"] for row in evidence)
+    passages = pq.read_table(tmp_path / "out/passages.parquet").to_pylist()
+    assert not any("\n\n" in narrative[row["start"] : row["end"]] for row in passages)
+
+
+def test_joined_rows_that_go_on_give_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _grouped(tmp_path / "in.csv")
+    score([intake], tmp_path / "whole", bundle, JOINING, ReadOptions())
+    for after in range(1, 8):
+        with pytest.raises(KeyboardInterrupt):
+            model = _Counting(bundle.model, after)
+            score([intake], tmp_path / "out", replace(bundle, model=model), JOINING, ReadOptions(), overwrite=True)
+        model = _Counting(bundle.model)
+        score([intake], tmp_path / "out", replace(bundle, model=model), JOINING, ReadOptions(), resume=True)
+        assert model.scored <= 8 - after + 1
+        assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+    config = JOINING.model_copy(update={"shard_cases": 5})
+    score([intake], tmp_path / "other", bundle, config, ReadOptions())
+    for name in ("cases.parquet", "queue.parquet"):
+        assert pq.read_table(tmp_path / "other" / name) == pq.read_table(tmp_path / "whole" / name)
+
+
+def test_work_of_rows_that_were_not_joined_is_not_gone_on_with(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _grouped(tmp_path / "in.csv")
+    _stopped(intake, tmp_path / "out", bundle, after=5)
+    with pytest.raises(RunError, match="it was of other config \\(join_rows\\)"):
+        score([intake], tmp_path / "out", bundle, JOINING, ReadOptions(), resume=True)
+
+
+def test_of_the_dates_of_a_case_the_first_counts(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _grouped(tmp_path / "in.csv")
+    choices = {"join_rows": True, "date_column": "got", "since": "2026-09-02"}
+    config = ScoreConfig.model_validate(choices)
+    counts = score([intake], tmp_path / "out", bundle, config, ReadOptions()).manifest["counts"]
+    assert (counts["scored"], counts["set_aside"], counts["undated"]) == (8, 0, 0)
+    queue = pq.read_table(tmp_path / "out/queue.parquet").to_pandas().set_index("case_id")
+    assert {str(received)[:10] for received in queue["date_received"]} == {"2026-09-02"}
+    assert queue["got"]["c4"] == "2026-09-02; 2026-09-05"
+    config = ScoreConfig.model_validate(choices | {"since": "2026-09-03"})
+    counts = score([intake], tmp_path / "old", bundle, config, ReadOptions()).manifest["counts"]
+    assert (counts["scored"], counts["set_aside"], counts["joined"]) == (0, 8, 17)
+    assert counts["rows"] == counts["joined"] + counts["rejected"] + counts["set_aside"]
+
+
+def test_where_no_row_is_joined_nothing_but_the_count_of_rows_is_new(bundle: Bundle, tmp_path: Path) -> None:
+    intake = _many(tmp_path / "in.csv")
+    for name, config in (("plain", SHARDS), ("joined", JOINING)):
+        assert score([intake], tmp_path / name, bundle, config, ReadOptions()).manifest["counts"]["joined"] == 0
+    plain, joined = _files(tmp_path / "plain"), _files(tmp_path / "joined")
+    assert {name for name in plain if plain[name] != joined[name]} == {"cases.parquet", "rejects.csv", "manifest.json"}
+    cases = pq.read_table(tmp_path / "joined/cases.parquet")
+    assert cases.drop_columns("rows") == pq.read_table(tmp_path / "plain/cases.parquet")
+    assert set(cases["rows"].to_pylist()) == {1}

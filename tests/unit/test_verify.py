@@ -270,7 +270,7 @@ def test_half_of_a_run(run: Path, tiny_bundle: Path) -> None:
         ("{}", "has the format 'None'"),
         ('{"format": "secondlook-run/1"}', "secondlook-run/1"),
         ('{"format": "secondlook-bundle/3"}', "secondlook-bundle/3"),
-        ('{"format": "secondlook-run/3", "files": 3}', "key 'counts'"),
+        ('{"format": "secondlook-run/4", "files": 3}', "key 'counts'"),
     ],
 )
 def test_a_folder_that_is_no_run(run: Path, tiny_bundle: Path, content: str | None, message: str) -> None:
@@ -474,8 +474,9 @@ def test_evidence_out_of_order_is_found(run: Path, tiny_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("rows", 9, "9 rows are not 5 scored, 1 rejected and 0 set aside"),
+        ("rows", 9, "9 rows are not 5 scored, 0 joined, 1 rejected and 0 set aside"),
         ("scored", 4, "counts 4 scored"),
+        ("joined", 1, f"{CASES} with {REJECTS}: has 0 joined rows, and manifest.json counts 1"),
         ("rejected", 2, f"{REJECTS}: has 1 rejected rows, and manifest.json counts 2"),
         ("set_aside", 1, f"{REJECTS}: has 0 rows set aside, and manifest.json counts 1"),
         ("copies", 2, f"{QUEUE}: has 1 copies, and manifest.json counts 2"),
@@ -552,3 +553,36 @@ def test_cutting_keeps_the_other_passages_as_they_were(text: str, data: st.DataO
     rest, kept = cut_out(text, passages, evidence)
     assert [rest[slice(*span)] for span in kept] == [text[slice(*span)] for span in passages if span not in evidence]
     assert len(rest) == len(text) - sum(span.end - span.start for span in evidence)
+
+
+@pytest.fixture
+def joined(bundle: Bundle, tmp_path: Path) -> Path:
+    """A run of two rows that are one case, and of two without text."""
+    lines = [("A1", PLAIN), ("A1", TOLD), ("A2", " "), ("A2", "")]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"case_id": i, "narrative": t}) + "\n" for i, t in lines))
+    score([tmp_path / "in.jsonl"], tmp_path / "run", bundle, ScoreConfig(join_rows=True), ReadOptions())
+    return tmp_path / "run"
+
+
+def test_a_run_of_joined_rows_has_no_problems(joined: Path, tiny_bundle: Path) -> None:
+    assert _said(verify(joined, tiny_bundle, reencode=True)) == ""
+
+
+@pytest.mark.parametrize("value", [1, 3])
+def test_rows_that_were_joined_are_counted(joined: Path, tiny_bundle: Path, value: int) -> None:
+    _change(joined, CASES, _set("rows", 0, value))
+    said = _said(verify(joined, tiny_bundle))
+    assert said.startswith(f"{CASES} with {REJECTS}: has {value} joined rows, and manifest.json counts 2; ")
+
+
+def test_rejects_that_no_longer_say_of_how_many_rows_they_are(joined: Path, tiny_bundle: Path) -> None:
+    rejects = (joined / REJECTS).read_text(encoding="utf-8")
+    assert rejects.rstrip().endswith(",2")
+    (joined / REJECTS).write_text(rejects.rstrip()[:-1] + "1\r\n", encoding="utf-8", newline="")
+    _seal(joined)
+    assert "has 1 joined rows, and manifest.json counts 2" in _said(verify(joined, tiny_bundle))
+
+
+def test_a_run_that_lost_the_count_of_its_rows(joined: Path, tiny_bundle: Path) -> None:
+    _change(joined, CASES, lambda table: table.drop_columns("rows"))
+    assert f"{CASES}: has 0 columns 'rows' where it should have one" in _said(verify(joined, tiny_bundle))

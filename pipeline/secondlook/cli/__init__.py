@@ -86,6 +86,9 @@ def score(
     config: Annotated[Path | None, typer.Option("--config", help="Choices, such as configs/score.yaml.")] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="The column with case ids.")] = None,
     narrative_column: Annotated[str | None, typer.Option("--narrative-column", help="The column with texts.")] = None,
+    join_rows: Annotated[
+        bool | None, typer.Option("--join-rows", help="Rows in succession with the same id are one case.")
+    ] = None,
     date_column: Annotated[
         str | None, typer.Option("--date-column", help="The column that says when a case was received.")
     ] = None,
@@ -116,7 +119,7 @@ def score(
 
     check_engine(engine is Engine.RAY, address)
     day = since.date() if since else None
-    given = {"date_column": date_column, "since": day, "top": top, "audit": audit}
+    given = {"join_rows": join_rows, "date_column": date_column, "since": day, "top": top, "audit": audit}
     choices = load_config(config, ScoreConfig, given)
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(find_bundle(bundle))
@@ -142,7 +145,7 @@ def score(
     terminal.print(f"Read the queue: {out}/queue.html, as a workbook: {out}/queue.xlsx", soft_wrap=True)
     if not counts["complete"]:
         sys.exit(f"secondlook: some input could not be read to its end; see {out}/rejects.csv, and score it again")
-    if not counts["scored"] and not (counts["set_aside"] and counts["set_aside"] == counts["rows"]):
+    if not counts["scored"] and not (counts["set_aside"] and counts["set_aside"] + counts["joined"] == counts["rows"]):
         sys.exit(f"secondlook: nothing could be scored; the reasons are in {out}/rejects.csv")
 
 

@@ -1,4 +1,4 @@
-"""From files to cases: every input row becomes one Case or one Reject that says why not.
+"""From files to cases: every input row becomes one Case, a part of one, or one Reject that says why not.
 
 Reading streams. Bad data never raise: a table, a sheet, a document, a member of an archive or a row
 that cannot be read is rejected with a reason, and the reading goes on.
@@ -13,6 +13,7 @@ from secondlook.errors import InputError
 from secondlook.readers.archive import Room, read_archive
 from secondlook.readers.checks import Checker, printable, shown_id
 from secondlook.readers.delimited import read_delimited
+from secondlook.readers.joining import join_rows
 from secondlook.readers.jsonl import read_jsonl
 from secondlook.readers.kinds import content_problem, suffix_problem
 from secondlook.readers.options import ReadOptions
@@ -58,7 +59,7 @@ def read_cases(inputs: Sequence[Path], options: ReadOptions = _DEFAULTS) -> Iter
 
 
 def _read_all(inputs: Sequence[Path], options: ReadOptions) -> Iterator[Case | Reject]:
-    checker = Checker(options.max_characters)
+    checker = Checker(options.max_characters, options.join_rows)
     sandbox = Sandbox()
     try:
         for path in inputs:
@@ -126,7 +127,7 @@ def as_item(item: Row | Problem, name: str, checker: Checker) -> Case | Reject:
         place += f"#{printable(item.sheet)}"
     if isinstance(item, Row):
         return checker.check(place, item)
-    return Reject(place, item.number, shown_id(item.case_id), item.reason, item.rest_unread)
+    return Reject(place, item.number, shown_id(item.case_id), item.reason, item.rest_unread, rows=item.rows)
 
 
 def _items(
@@ -156,7 +157,8 @@ def _content(
     elif suffix in DOCUMENTS:
         yield sandbox.read(path, options)
     else:
-        yield from _READERS[suffix](path, options)
+        rows = _READERS[suffix](path, options)
+        yield from join_rows(rows, options.max_characters) if options.join_rows else rows
 
 
 def _unreadable(error: OSError) -> Problem:

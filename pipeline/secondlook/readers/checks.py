@@ -27,8 +27,9 @@ _NOT_UNICODE = "is not valid text (undecodable bytes or lone surrogates); save t
 class Checker:
     """Checks rows, and remembers the ids of the cases among them."""
 
-    def __init__(self, max_characters: int) -> None:
+    def __init__(self, max_characters: int, join_rows: bool = False) -> None:
         self._max_characters = max_characters
+        self._join_rows = join_rows
         self._places: dict[str, tuple[str, int]] = {}
 
     def check(self, file: str, row: Row) -> Case | Reject:
@@ -36,28 +37,33 @@ class Checker:
 
         An id belongs to the first case that has it; a row rejected for another reason leaves it free.
         """
-        case_id, narrative = _trim(row.case_id or ""), row.narrative or ""
+        case_id, narrative = trim(row.case_id or ""), row.narrative or ""
         reason = (
             id_problem(case_id)
-            or narrative_problem(narrative, self._max_characters)
+            or narrative_problem(narrative, self._max_characters, row.rows)
             or metadata_problem(row.metadata, self._max_characters)
-            or self._duplicate(case_id)
+            or self._duplicate(case_id, file)
         )
         if reason:
-            return Reject(file, row.number, shown_id(case_id), reason)
+            return Reject(file, row.number, shown_id(case_id), reason, rows=row.rows)
         self._places[case_id] = (file, row.number)
-        return Case(case_id, narrative, row.metadata, file, row.number)
+        return Case(case_id, narrative, row.metadata, file, row.number, row.rows)
 
-    def _duplicate(self, case_id: str) -> str | None:
+    def _duplicate(self, case_id: str, file: str) -> str | None:
         if case_id not in self._places:
             return None
-        return duplicate(case_id, *self._places[case_id])
+        first = self._places[case_id]
+        return duplicate(case_id, *first, apart=self._join_rows and first[0] == file)
 
 
-def duplicate(case_id: str, file: str, row: int) -> str:
-    """The reason for a case whose id belongs to an earlier one."""
+def duplicate(case_id: str, file: str, row: int, apart: bool = False) -> str:
+    """The reason for a case whose id belongs to an earlier one.
+
+    ``apart``: both are in one table, and would have been joined if no other case stood between them.
+    """
     return (
         f"duplicate: the case id {shown_id(case_id)!r} was first seen at {file}:{row}, which is kept;"
+        f"{' sort the table by the id so that its rows follow one another, or' * apart}"
         " give each case an id of its own"
     )
 
@@ -79,16 +85,26 @@ def id_problem(case_id: str) -> str | None:
     return None
 
 
-def narrative_problem(narrative: str, max_characters: int) -> str | None:
-    """Why a narrative cannot be read; None if it can."""
-    if not any(_is_visible(character) for character in narrative):
+def narrative_problem(narrative: str, max_characters: int, rows: int = 1) -> str | None:
+    """Why a narrative, joined from so many rows, cannot be read; None if it can."""
+    if is_blank(narrative):
         return "the narrative is missing or empty; add its text or leave the row out"
     if len(narrative) > max_characters:
         return too_long("narrative", max_characters)
+    return text_problem(narrative, rows)
+
+
+def is_blank(narrative: str) -> bool:
+    """Whether a narrative has nothing but white space and zero-width characters."""
+    return not any(_is_visible(character) for character in narrative)
+
+
+def text_problem(narrative: str, rows: int = 1) -> str | None:
+    """Why a narrative, joined from so many rows, is no text; None if it is."""
     if not _is_unicode(narrative):
         return f"the narrative {_NOT_UNICODE}"
     nuls, junk = narrative.count("\0"), len(_JUNK.findall(narrative))
-    if nuls > MAX_NULS or junk > MAX_JUNK_SHARE * len(narrative):
+    if nuls > MAX_NULS * rows or junk > MAX_JUNK_SHARE * len(narrative):
         return "the narrative looks like binary data, not text (control characters); export its text again"
     return None
 
@@ -120,7 +136,7 @@ def shown_id(case_id: str | None) -> str | None:
     >>> shown_id("A-17"), shown_id("a\\x1b[2J"), shown_id(" ")
     ('A-17', 'a\\\\x1b[2J', None)
     """
-    text = _trim(case_id or "")
+    text = trim(case_id or "")
     if len(text) > _LONGEST_SHOWN_ID:
         text = text[: _LONGEST_SHOWN_ID - 1] + "…"
     return printable(text) or None
@@ -135,8 +151,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _trim(text: str) -> str:
-    """Without white space and zero-width characters at its ends."""
+def trim(text: str) -> str:
+    """The text without white space and zero-width characters at its ends."""
     start, end = 0, len(text)
     while start < end and not _is_visible(text[start]):
         start += 1

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Row:
     """One input row as the file has it, not yet checked.
 
-    ``sheet`` is set where a file has several, ``member`` where the file is an archive.
+    ``sheet`` is set where a file has several, ``member`` where the file is an archive. ``rows`` counts those that were
+    joined into it, its own included.
     """
 
     number: int
@@ -19,13 +20,14 @@ class Row:
     metadata: Mapping[str, str | None]
     sheet: str | None = None
     member: str | None = None
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A row that cannot be read, or a whole file or sheet (``number`` is None), and why.
 
-    ``rest_unread``: nor could what follows it.
+    ``rest_unread``: nor could what follows it. ``rows`` are as many as it stands for.
     """
 
     number: int | None
@@ -34,3 +36,4 @@ class Problem:
     sheet: str | None = None
     rest_unread: bool = False
     member: str | None = None
+    rows: int = 1

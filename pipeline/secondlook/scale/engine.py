@@ -24,7 +24,7 @@ from rich.progress import Progress
 from secondlook.bundle import Bundle, load_bundle, save_bundle
 from secondlook.config import ScoreConfig
 from secondlook.encoder.session import TransformerEvidenceModel, available_cores
-from secondlook.errors import RunError
+from secondlook.errors import ConfigError, RunError
 from secondlook.journal import Journal, shard_bytes
 from secondlook.ranking import not_dated
 from secondlook.readers import ReadOptions
@@ -83,9 +83,15 @@ def score_on_ray(
         progress: where to say how far it is.
 
     Raises:
+        ConfigError: rows are to be joined, which may lie in pieces that are read apart.
         InputError: an input does not exist, or is not Parquet.
         RunError: as for one process; the cluster cannot be reached, or its machines have other versions.
     """
+    if config.join_rows:
+        raise ConfigError(
+            "join_rows: Ray reads a table in pieces, and the rows of a case may lie in two; leave --engine out, or "
+            "join them before and leave join_rows out"
+        )
     place = Path(out.rstrip("/").rpartition("/")[2]) if is_address(out) else Path(out)
     if is_address(out):
         check_empty(out, replace=overwrite)
