@@ -1,8 +1,9 @@
 """Diff: what moved between two runs, and why.
 
 Why is read off what the runs say of themselves: a case in one run only was rejected in the other, by
-itself or with its file, or was not among its rows; where the narrative is another, the input changed;
-where the narrative is the same and the scores are not, the bundle or a library did.
+itself or with its file, or was not among its rows; where the narrative is another, the input changed, or
+which of its rows are a case; where the narrative is the same and the scores are not, the bundle or a
+library did.
 """
 
 from __future__ import annotations
@@ -238,10 +239,16 @@ def _change(case_id: str, one: _Side, other: _Side, why: str) -> tuple[Change, s
     if case_id not in one.queue:
         return Change.ONLY_IN_B, _absence(case_id, other, one, "A")
     if one.narratives.get(case_id) != other.narratives.get(case_id):
-        return Change.NARRATIVE, "other input: the narrative changed"
+        return Change.NARRATIVE, _other_narrative(one, other)
     if not _same_scores(one, other, case_id):
         return Change.SCORES, why
     return Change.NONE, ""
+
+
+def _other_narrative(one: _Side, other: _Side) -> str:
+    """Why the same case has another narrative; of rows that are joined in one run only, that may be all."""
+    joined = [side.run.manifest.config.values.get("join_rows") for side in (one, other)]
+    return "other input: the narrative changed" if joined[0] == joined[1] else "other configuration: join_rows"
 
 
 def _absence(case_id: str, there: _Side, absent: _Side, name: str) -> str:

@@ -46,7 +46,7 @@ def counts_lines(counts: Mapping[str, Any]) -> list[str]:
     """What became of the rows of an input."""
     line = f"{counts['rows']} rows read: {counts['scored']} scored, {counts['rejected']} rejected"
     if counts["joined"]:
-        line += f", {counts['joined']} joined to a row before them"
+        line += f", {counts['joined']} joined to a row before it"
     if counts["set_aside"]:
         line += f", {counts['set_aside']} set aside by date"
     if counts["files_rejected"]:

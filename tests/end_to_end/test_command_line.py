@@ -80,6 +80,16 @@ def test_nothing_scored_is_a_failure_with_reasons(tiny_bundle: Path, tmp_path: P
     assert (tmp_path / "run/rejects.csv").read_text().count("\n") == 2
 
 
+def test_rows_of_a_case_are_joined_on_request(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(f"Ref,narrative\nA,{TOLD}\nA,Nobody went to her house.\nB,The banan ketor.\n")
+    command = ("score", "in.csv", "--out", "run", "--bundle", tiny_bundle, "--id-column", "Ref", "--join-rows")
+    done = _secondlook(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 rows read: 2 scored, 0 rejected, 1 joined to a row before it" in done.stdout
+    checked = _secondlook("verify", "run", "--bundle", tiny_bundle, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_problems_in_labels_fail_the_check(tmp_path: Path, write_tiny_corpus: Callable[[Path], TrainConfig]) -> None:
     config = write_tiny_corpus(tmp_path)
     assert "60 annotations, no problems" in _secondlook("labels", "check", cwd=tmp_path).stdout

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import random
@@ -288,3 +289,35 @@ def test_a_full_disk_loses_nothing(small_disk: Job, another: Path, expected: dic
     _resize(disk, 64_000_000)
     assert small_disk.run("--resume", "--overwrite").returncode == 0
     assert _files(small_disk.out) == expected
+
+
+@pytest.fixture(scope="module")
+def grouped(whole: tuple[Job, dict[str, bytes], float], tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The same job with every case in three rows, which are joined."""
+    job = whole[0]
+    intake = tmp_path_factory.mktemp("grouped") / "in.csv"
+    with job.intake.open(newline="") as file, intake.open("w", newline="") as parts:
+        header, *rows = csv.reader(file)
+        lines = csv.writer(parts)
+        lines.writerow(header)
+        for case_id, narrative, *rest in rows:
+            for part in narrative.partition(". The "):
+                lines.writerow([case_id, part, *rest])
+    other = copy.copy(job)
+    other.intake = intake
+    return other
+
+
+def test_joined_rows_of_a_run_that_was_killed_are_the_same_to_the_byte(job: Job, grouped: Job) -> None:
+    undisturbed = grouped.root / "grouped"
+    assert grouped.run("--join-rows", out=undisturbed).returncode == 0
+    for shards in (1, 9, 17):
+        process = grouped.start("--join-rows", "--resume")
+        grouped.wait_for_shards(process, shards)
+        process.kill()
+        process.communicate()
+        assert not grouped.out.exists()
+    assert grouped.run("--join-rows", "--resume").returncode == 0
+    assert _files(grouped.out) == _files(undisturbed)
+    rows = pq.read_table(grouped.out / "cases.parquet")["rows"].to_pylist()
+    assert set(rows) == {3}

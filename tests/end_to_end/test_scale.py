@@ -145,3 +145,11 @@ def test_a_machine_that_is_killed_costs_nothing(
     _, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stderr
     assert _files(out) == expected
+
+
+def test_rows_are_not_joined_on_ray(job: Job) -> None:
+    process = job.start(job.root / "joined", "--engine", "ray", "--join-rows")
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "join_rows: Ray reads a table in pieces" in stderr
+    assert not (job.root / "joined").exists()

@@ -62,6 +62,13 @@ def _table(path: Path, cases: int, seed: int = 1) -> Path:
     return path
 
 
+def test_rows_are_joined_where_the_configuration_says_so(drop: Path, bundle: Bundle) -> None:
+    (drop / "a.csv").write_text(f"case_id,narrative\nA,{TOLD}\nA,{TOLD}\nB,{TOLD}\n")
+    (said,) = _once(drop, bundle, ScoreConfig(join_rows=True))
+    assert said.startswith("a.csv: 2 scored, 0 rejected")
+    assert pq.read_table(_runs(drop)["a.csv"] / "cases.parquet")["rows"].to_pylist() == [2, 1]
+
+
 def test_each_file_is_scored_once_into_a_folder_of_its_own(drop: Path, bundle: Bundle) -> None:
     _table(drop / "a.csv", 3)
     (drop / "b.txt").write_text(TOLD)

@@ -155,6 +155,16 @@ def test_another_bundle_explains_other_scores(before: Path, bundle: Bundle, tmp_
     assert _case(found, "A2").why == "other bundle"
 
 
+def test_rows_that_are_joined_in_one_run_only_explain_another_narrative(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(f"case_id,narrative\nA1,{PLAIN}\nA1,{TOLD}\nA2,{WENT}\n")
+    for name, config in (("plain", ScoreConfig()), ("joined", ScoreConfig(join_rows=True))):
+        score([tmp_path / "in.csv"], tmp_path / name, bundle, config, ReadOptions())
+    found = diff(tmp_path / "plain", tmp_path / "joined")
+    assert _names(found) == ["configuration: join_rows"]
+    assert (_case(found, "A1").change, _case(found, "A1").why) == (Change.NARRATIVE, "other configuration: join_rows")
+    assert _case(found, "A2").change is Change.NONE
+
+
 def test_only_what_can_move_a_score_explains_one(before: Path, bundle: Bundle, tmp_path: Path) -> None:
     after = _run(tmp_path / "b", ONE, replace(bundle, pooling=PoolingConfig(kind="noisy_or")))
     manifest = json.loads((after / MANIFEST).read_text())
