@@ -250,7 +250,8 @@ class ReviewConfig(Strict):
     count from which patterns across cases are shown. A sign-in ends after ``idle_minutes`` without a request, and
     after ``session_hours`` in any case; after ``sign_in_attempts`` that failed, by name or by address, within
     ``sign_in_minutes``, further ones are refused. A case that was taken and left alone for ``release_hours`` is free
-    again. ``longest_pause_seconds`` between two actions counts as time on a case.
+    again. ``longest_pause_seconds`` between two actions counts as time on a case. ``party_columns`` are the columns
+    that name persons: redaction knows them by these.
     """
 
     double_share: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -264,6 +265,7 @@ class ReviewConfig(Strict):
     sign_in_minutes: Annotated[int, Field(ge=1)] = 15
     release_hours: Annotated[float, Field(gt=0)] = 24.0
     longest_pause_seconds: Annotated[int, Field(ge=1)] = 120
+    party_columns: tuple[str, ...] = ()
 
 
 Config = TypeVar("Config", bound=BaseModel)
