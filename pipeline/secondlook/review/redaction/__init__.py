@@ -1,4 +1,4 @@
-"""Redaction: what must not leave the desk?
+"""Redaction: what must not leave the desk, and what stands in its place.
 
 Personal data that is written in a known way, and the names of a case's own parties, give way to pseudonyms such as
 ``[PHONE 1]``; the same person or number has the same one throughout a case. Spans go along. Whatever is written in no

@@ -1,4 +1,4 @@
-"""Where do the patterns find personal data? Presidio, with a blank spaCy pipeline for the words around.
+"""Where the patterns find personal data: Presidio, with a blank spaCy pipeline for the words around.
 
 Nothing is downloaded and no model is loaded: of Presidio's own recognisers only those that check a sum are taken, none
 of those that ask for a list of domains. Importing this module imports spaCy, which is slow; import it where it is used.
@@ -18,6 +18,7 @@ from presidio_analyzer import AnalyzerEngine, Pattern, PatternRecognizer, Recogn
 from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, SpacyNlpEngine
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, IbanRecognizer
+from spacy.language import Language
 
 from secondlook.review.redaction.names import fold
 from secondlook.review.redaction.patterns import WAYS, Identifier
@@ -35,11 +36,11 @@ class _BlankEnglish(SpacyNlpEngine):
 
     def load(self) -> None:
         """A tokeniser only."""
-        self.nlp = {"en": spacy.blank("en")}
+        self.nlp = {"en": _english()}  # type: ignore[assignment]
 
     def process_text(self, text: str, language: str) -> NlpArtifacts:
         """The words of a text, in small letters where Presidio expects lemmas."""
-        words = self.nlp[language](text)
+        words = _english()(text)
         return NlpArtifacts(
             entities=[],
             tokens=words,
@@ -69,9 +70,14 @@ def find(text: str) -> Iterator[Find]:
 def _in_window(window: str) -> list[tuple[Span, Identifier]]:
     engine = _engine()
     # One at a time; what spaCy remembers of the words is forgotten at the end of the zone.
-    with _ENGINE, engine.nlp_engine.get_nlp("en").memory_zone():
+    with _ENGINE, _english().memory_zone():
         found = engine.analyze(window, "en")
         return [(Span(one.start, one.end), Identifier[one.entity_type]) for one in found]
+
+
+@cache
+def _english() -> Language:
+    return spacy.blank("en")
 
 
 @cache

@@ -1,46 +1,54 @@
-"""Who are the parties of a case, and where does a narrative name them?
+"""Parties: who are they, and where does a narrative name them? By all forms of their names.
 
-A party is found under all forms of the name: full, first or last name alone, initials, either order, capitals, with or
-without accents. A single word in small letters counts only where it is no word of English.
+That is the full name, first or last name alone, initials, either order, capitals, with or without accents. A
+single word in small letters counts only where it is no word of English.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 from secondlook.schema import Span
 
-_TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend father sister pc pcso dc ds di ps dci dcs wpc "
-    "sgt sergeant insp inspector supt superintendent chief ch constable con det detective officer ofc deputy lt "
-    "lieutenant capt captain cpl corporal trooper agent sheriff commander commissioner judge hon jr sr snr jnr ii iii "
-    "iv esq mbe obe qpm unknown none nil".split()
-)
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_TITLES = _set_of("""
+mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend father sister pc pcso dc ds di ps dci dcs
+wpc sgt sergeant insp inspector supt superintendent chief ch constable con det detective officer ofc deputy lt
+lieutenant capt captain cpl corporal trooper agent sheriff commander commissioner judge hon jr sr snr jnr ii iii
+iv esq mbe obe qpm unknown none nil
+""")
 """What stands with a name and is none; "none" and the like stand where there is no party."""
 
-_PARTICLES = frozenset("van von der den de del della di da dos du la le al el bin binti ibn ap ben ní ni nic ó o st".split())
+_PARTICLES = _set_of("""
+van von der den de del della di da dos du la le al el bin binti ibn ap ben ní ni nic ó o st
+""")
 """Parts of a surname that name nobody alone."""
 
-_WORDS_TOO = frozenset(
-    "amber angel april archer art august autumn baker ball banks barber bell berry best bill bishop black blue bond booth "
-    "bowl bridge bright brook brooks brown bush butler carol carpenter carter case chance charity chase christian church "
-    "clay cliff cook cooper cross daisy dale dawn day dean dean drew drake earl english faith field fields finch fisher "
-    "flower forest fox frank french friend gay gene gift grace grant gray green grey guy hall hand hardy hart hazel "
-    "heather hill holiday holly home hood hope house hunt hunter iris ivy jack jade jay jean jewel joy june justice key "
-    "king knight lake lane law leaf lily little long love major mark marsh marshall mason may melody mercy miles mill "
-    "miller moon morning nice nick noble page paige park parker parks patience pearl penny pepper pike pleasant pool pope "
-    "potter power price prince queen ray read red reed rich rivers rob robin rock rose rosemary ruby rush sage sally sandy "
-    "savage sharp shepherd short singer skip smart smith sparks stone street strong summer summers swift tanner taylor "
-    "temple terry tony tower turner van victor violet walker wall ward waters weaver webb wells west white will win winter "
-    "wise wood woods young".split()
-)
+_WORDS_TOO = _set_of("""
+amber angel april archer art august autumn baker ball banks barber bell berry best bill bishop black blue bond
+booth bowl bridge bright brook brooks brown bush butler carol carpenter carter case chance charity chase
+christian church clay cliff cook cooper cross daisy dale dawn day dean drake drew earl english faith field
+fields finch fisher flower forest fox frank french friend gay gene gift grace grant gray green grey guy hall
+hand hardy hart hazel heather hill holiday holly home hood hope house hunt hunter iris ivy jack jade jay jean
+jewel joy june justice key king knight lake lane law leaf lily little long love major mark marsh marshall mason
+may melody mercy miles mill miller moon morning nice nick noble page paige park parker parks patience pearl
+penny pepper pike pleasant pool pope potter power price prince queen ray read red reed rich rivers rob robin
+rock rose rosemary ruby rush sage sally sandy savage sharp shepherd short singer skip smart smith sparks stone
+street strong summer summers swift tanner taylor temple terry tony tower turner van victor violet walker wall
+ward waters weaver webb wells west white will win winter wise wood woods young
+""")
 """Names that are words as well: in small letters they are taken for the word."""
 
 _LETTERS = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "ß": "s", "æ": "a", "œ": "o"}
+_SHORT = 6  # letters: a first and a last name written as one may be a word where both are short
 _MARKS = "[\u0300-\u036f]{0,3}"
 _APOSTROPHE, _HYPHEN = "['’‘ʼ`´]", "[-‐‑–]"
 _SPLIT = re.compile(r"[;|\n/]|\s&\s|\s+(?:and|und|et)\s+", re.IGNORECASE)
@@ -72,21 +80,24 @@ class Party:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         """Several words of the name, or initials and a word, or initials, or one word alone."""
-        names = [part for word in self.words for part in (word, *_HALVES.split(word))]
-        names = sorted({name for name in names if len(name) > 1 and name.casefold() not in _PARTICLES}, key=_longest)
+        names = _parts(self.words)
         if not names:
             return re.compile(r"(?!)")
-        name = "(?i:" + "|".join(map(_spelt, names)) + ")"
+        name, last, given = map(_any_of, (names, _parts(self.words[-1:]), _parts(self.words[:-1])))
         particles = rf"(?:(?i:{'|'.join(sorted(_PARTICLES, key=_longest))})\.?\s){{0,3}}"
         letters = [_capital(word[0]) for word in self.words]
         initial = f"(?:{'|'.join(letters)})"
-        between = r"(?:,?\s{1,3}|[.\-_])(?:[A-Z]\.?\s)?"
-        several = rf"{name}(?:{between}{particles}{name}){{1,5}}"
-        led = rf"(?:{initial}(?:\.\s?|\s)){{1,3}}{particles}{name}"
-        alone = particles + "(?:" + "|".join(map(_alone, names)) + ")"
-        joined = _spelt(self.words[0] + self.words[-1]) if len("".join(names)) > 6 and len(self.words) > 1 else "(?!)"
+        forms = [
+            rf"{last},\s{{1,3}}{given}(?:\s{{1,3}}{given}){{0,3}}",
+            rf"{name}(?:(?:\s{{1,3}}|[.\-_])(?:[A-Z]\.?\s)?{particles}{name}){{1,5}}",
+            rf"(?:{initial}(?:\.\s?|\s)){{1,3}}{particles}{name}",
+            particles + "(?:" + "|".join(map(_alone, names)) + ")",
+        ]
+        if len(self.words) > 1 and len(self.words[0] + self.words[-1]) > _SHORT:
+            forms.append(f"(?i:{_spelt(self.words[0] + self.words[-1])})")
         initials = rf"{letters[0]}\.\s?(?:[A-Z]\.\s?)?{letters[-1]}\." if len(letters) > 1 else "(?!)"
-        return re.compile(rf"(?<!\w)(?:(?:{several}|{led}|{alone}|(?i:{joined}))(?:e?s)?(?!\w)(?:,?\s{initial}\.)?|{initials})")
+        trailing = rf"(?:,?\s{initial}\.(?!\s?[A-Z]))?"
+        return re.compile(rf"(?<!\w)(?:(?:{'|'.join(forms)})(?:e?s)?(?!\w){trailing}|{initials})")
 
 
 def parties_in(values: Iterable[str]) -> list[Party]:
@@ -124,6 +135,16 @@ def _read(part: str) -> Iterator[Party]:
 
 def _words(piece: str) -> tuple[str, ...]:
     return tuple(word for word in _WORD.findall(piece) if word.casefold() not in _TITLES)
+
+
+def _parts(words: Sequence[str]) -> list[str]:
+    """Words that name somebody by themselves, and the halves of those with a hyphen, the longest first."""
+    parts = {part for word in words for part in (word, *_HALVES.split(word))}
+    return sorted({part for part in parts if len(part) > 1 and part.casefold() not in _PARTICLES}, key=_longest)
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return "(?i:" + "|".join(map(_spelt, names)) + ")" if names else "(?!)"
 
 
 def _longest(name: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""How is personal data written? One table of patterns.
+"""How personal data is written: one table of patterns.
 
 A pattern of score :data:`SURE` is enough by itself. One of score :data:`DOUBTFUL` is enough only where one of its
 context words stands near. Every quantifier is bounded, so that no text takes longer than its length; where a pattern
@@ -56,7 +56,20 @@ _NO_DATE = rf"(?!\d{{1,2}}[./{_DASH}]\d{{1,2}}[./{_DASH}]\d)"
 _IN_PHONE = rf"[ ()\[\]./{_DASH}]{{0,3}}"
 _EXTENSION = r"(?:[ ,]{0,2}(?i:extension|extn?|x)\.? ?\d{1,6})?"
 _SPOKEN = r"(?i:zero|oh|nought|one|two|three|four|five|six|seven|eight|nine|double|treble|triple|hundred)"
-_TELEPHONE = ("phone", "phoned", "telephone", "tel", "cell", "mobile", "number", "call", "called", "ring", "rang", "text")
+_TELEPHONE = (
+    "phone",
+    "phoned",
+    "telephone",
+    "tel",
+    "cell",
+    "mobile",
+    "number",
+    "call",
+    "called",
+    "ring",
+    "rang",
+    "text",
+)
 
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _MONTH = (
@@ -80,7 +93,7 @@ _STREET = (
 )
 _ANY_STREET = r"(?:Street|Road|Rd|Avenue|Ave|Lane|Crescent|Terrace|Drive|Boulevard|Blvd|Grove|Mews)\b"
 _UNIT = r"(?i:flat|apartment|apt|unit|suite|ste|room|rm)\b\.? ?#?\d{1,4}[A-Za-z]?"
-_CAPITALISED = r"(?:\p{Lu}[\w.'’\-]{0,24}|\d{1,3}(?i:st|nd|rd|th)|(?i:of|the))"
+_CAPITALISED = r"(?:\p{Lu}[\w'’\-]{0,24}\.?|\d{1,3}(?i:st|nd|rd|th)|(?i:of|the))"
 _NAME = r"\p{Lu}[\w'’\-]{1,24}"
 _NO_COURT = (
     r"(?!(?:\S{1,24} ){0,2}(?i:crown|county|high|magistrates['’]?|district|supreme|superior|family|youth) (?i:court))"
@@ -90,9 +103,9 @@ _MEASURE = (
     r"|doors|houses|of|the|to|in|on|at|and|or|from|by|more|other)\b"
 )
 _HOUSE_NUMBER = (
-    rf"(?:\d{{1,5}}[A-Za-z]?(?:[-–/]\d{{1,4}})?|(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen"
+    rf"(?:(?<![:.])[1-9]\d{{0,4}}[A-Za-z]?(?:[-–/]\d{{1,4}})?|(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen"
     r"|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
-    rf"(?:[ \-](?:one|two|three|four|five|six|seven|eight|nine))?)),? (?!{_MONTH}\b)"
+    rf"(?:[ \-](?:one|two|three|four|five|six|seven|eight|nine))?)),? (?!{_MONTH}\b|(?:MINS?|MILES?|HOURS?|YARDS)\b)"
 )
 
 _LABEL = r"(?: (?i:ref(?:erence)?|no|num|number|id)\b\.?){1,2}[:# ]{1,3}"
@@ -102,6 +115,7 @@ _RANK = (
     r"|pc (?=\d{3})|(?i:sergeant|constable|detective|trooper),? )"
 )
 _NUMBERED_RANK = r"(?:PC|WPC|PCSO|DC|DS|PS|Sgt|Constable|Sergeant|Officer|Deputy)\.?"
+_SMALL_WORD = r"(?i:am|as|at|by|he|is|me|my|no|of|on|or|pc|so|to|up|us|we)"
 _VEHICLE = (
     "plate", "plates", "numberplate", "reg", "reg.", "registration", "registered", "vrm", "index", "tag", "tags",
     "licence", "license", "car", "van", "vehicle",
@@ -136,7 +150,8 @@ WAYS = (
     # Addresses: a number and a street, with the flat before or after; other ways of naming a house; a street.
     _way(
         Identifier.ADDRESS,
-        rf"(?:{_UNIT},? )?{_HOUSE_NUMBER}{_NO_COURT}(?:{_CAPITALISED} ){{1,4}}{_STREET}(?: \d{{1,4}}\b)?(?:,? {_UNIT})?",
+        rf"(?:{_UNIT},? )?{_HOUSE_NUMBER}{_NO_COURT}(?:{_CAPITALISED} ){{1,4}}{_STREET}(?: \d{{1,4}}\b)?",
+        rf"(?:,? {_UNIT})?",
     ),
     _way(
         Identifier.ADDRESS,
@@ -146,7 +161,10 @@ WAYS = (
     _way(Identifier.ADDRESS, rf"{_UNIT},? (?:{_CAPITALISED} ){{1,3}}(?:{_STREET}|House|Tower|Lodge)"),
     _way(Identifier.ADDRESS, rf"{_UNIT},? \d{{1,5}} {_NAME}"),
     _way(Identifier.ADDRESS, r"House \d{1,4},? Block [A-Z\d]{1,3}"),
-    _way(Identifier.ADDRESS, rf"(?:{_NAME} ){{1,2}}(?:Cottage|Farm|Bungalow|Villa|Barn)(?:, (?:{_NAME} ){{1,2}}{_STREET})?"),
+    _way(
+        Identifier.ADDRESS,
+        rf"(?:{_NAME} ){{1,2}}(?:Cottage|Farm|Bungalow|Villa|Barn)(?:, (?:{_NAME} ){{1,2}}{_STREET})?",
+    ),
     _way(Identifier.ADDRESS, rf"(?!The |In |At |On |From |This |That |Our |My ){_NAME} (?:{_NAME} )?{_ANY_STREET}"),
     _way(Identifier.ADDRESS, r"(?i:P\.? ?O\.? box|(?:rural route|RR) \d{1,3},? box) \d{1,6}"),
     _way(
@@ -160,7 +178,7 @@ WAYS = (
     _way(Identifier.NATIONAL_INSURANCE, r"[A-Z] ?[A-Z](?:[ .\-]?\d){6}[ .\-]?[A-D]"),
     _way(
         Identifier.NATIONAL_INSURANCE,
-        r"(?!(?i:on|in|at|by|to|of|no|is|up|or|as|us|we|he|me))(?i:[A-Z]{2}(?:[ .\-]?\d\d){3}[ .\-]?[A-D])",
+        rf"(?!{_SMALL_WORD})(?i:[A-Z]{{2}}(?:[ .\-]?\d\d){{3}}[ .\-]?[A-D])",
     ),
     _doubtful(Identifier.NATIONAL_INSURANCE, r"[A-Z]{2} ?\d{6}", context=("insurance", "ni", "nino")),
     _way(Identifier.SOCIAL_SECURITY, rf"(?<!\d[-/.])\d{{3}}(?: ?[{_DASH}] ?\d{{2}} ?[{_DASH}] ?| \d{{2}} )\d{{4}}"),
@@ -173,7 +191,7 @@ WAYS = (
     # Officers: the rank stays, so that a reader knows who spoke.
     _way(Identifier.OFFICER_NUMBER, _RANK, r"\K#?[A-Z]{0,2}\d{1,6}[A-Z]{0,2}"),
     _way(Identifier.OFFICER_NUMBER, _NUMBERED_RANK, rf" (?:{_NAME} ){{1,2}}[(#]{{1,2}}\K\d{{2,6}}"),
-    _way(Identifier.OFFICER_NUMBER, rf"\d{{2,6}}(?= {_NUMBERED_RANK}\b)"),
+    _way(Identifier.OFFICER_NUMBER, rf"(?<!\d[:.])\d{{2,6}}(?= {_NUMBERED_RANK}(?![:\w]| \w))"),
     _way(Identifier.OFFICER_NUMBER, r"(?i:officer|inspector|deputy|agent) \K(?:#\d{1,6}|\d{3,6})"),
     _way(
         Identifier.OFFICER_NUMBER,
@@ -183,7 +201,8 @@ WAYS = (
     # Dates are of birth where a word says so; all others say when something happened, and stay.
     _doubtful(
         Identifier.DATE_OF_BIRTH,
-        rf"(?:{_DAY} ?[/.\-] ?{_DAY} ?[/.\-] ?{_YEAR}|(?:19|20)\d{{2}}[/.\-]{_DAY}[/.\-]{_DAY}|[0-3]\d[01]\d(?:19|20)\d{{2}})",
+        rf"(?:{_DAY} ?[/.\-] ?{_DAY} ?[/.\-] ?{_YEAR}|(?:19|20)\d{{2}}[/.\-]{_DAY}[/.\-]{_DAY}",
+        r"|[0-3]\d[01]\d(?:19|20)\d{2})",
         context=_BIRTH,
     ),
     _doubtful(
@@ -198,10 +217,12 @@ WAYS = (
     ),
     _way(Identifier.DATE_OF_BIRTH, rf"(?i:born) in \K(?:{_MONTH}\.? )?(?:19|20)\d{{2}}"),
     # Plates: British ones since 2001 and Californian ones speak for themselves.
-    _way(Identifier.PLATE, r"(?:[A-HJ-PR-Y]{2} ?\d{2}[ \-]?|(?i:[A-HJ-PR-Y]{2})[ \-]?\d{2}[ \-]?)(?i:[A-HJ-PR-Z]{3})"),
+    _way(Identifier.PLATE, rf"(?!{_SMALL_WORD} )[A-HJ-PR-Y]{{2}}[ \-]?\d{{2}}[ \-]?[A-HJ-PR-Z]{{3}}"),
+    _way(Identifier.PLATE, r"(?:[a-hj-pr-y]{2}\d{2} ?[a-hj-pr-z]{3}|(?i:[A-HJ-PR-Y]{2}\d{2}[A-HJ-PR-Z]{3}))"),
     _way(Identifier.PLATE, r"\d[A-Z]{3}\d{3}"),
     _doubtful(
         Identifier.PLATE,
+        rf"(?<![:.])(?!{_SMALL_WORD} |IN |NOW )",
         r"(?:[A-Z]\d{1,3} ?[A-Z]{3}|[A-Z]{3} ?\d{1,3}[A-Z]|[A-Z]{2,3}[ \-]?\d{2,4}|\d{2,4}[ \-]?[A-Z]{2,3}",
         r"|(?=\w{0,2}\d)[A-Z0-9]{3}[ \-]?(?=\w{0,3}\d)[A-Z0-9]{3,4})",
         context=_VEHICLE,

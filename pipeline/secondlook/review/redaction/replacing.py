@@ -1,10 +1,10 @@
-"""How do pseudonyms take the place of what was found, so that the same thing has the same one and spans go along?"""
+"""Pseudonyms take the place of what was found: the same one for the same thing, and spans go along."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -36,22 +36,24 @@ class Pseudonyms:
     """
 
     def __init__(self, narratives: Iterable[str], parties: int) -> None:
-        taken = {
+        self._taken = {
             (Identifier(found[1]), int(number))
             for narrative in narratives
             for found in _PSEUDONYM.finditer(narrative)
             for number in found[2].split("/")
         }
-        self._free = {
-            identifier: (number for number in count(1) if (identifier, number) not in taken)
-            for identifier in Identifier
+        self._free = {identifier: self._numbers_for(identifier) for identifier in Identifier}
+        self._numbers = {
+            (Identifier.PERSON, str(party)): next(self._free[Identifier.PERSON]) for party in range(parties)
         }
-        self._numbers = {(Identifier.PERSON, str(party)): next(self._free[Identifier.PERSON]) for party in range(parties)}
 
     def of(self, find: Find) -> str:
         """What stands in the place of a find; ``[PERSON 1/2]`` where either may be meant."""
         keys = find.key.split("/") if find.identifier is Identifier.PERSON else [find.key]
         return f"[{find.identifier} {'/'.join(str(self._number(find.identifier, key)) for key in keys)}]"
+
+    def _numbers_for(self, identifier: Identifier) -> Iterator[int]:
+        return (number for number in count(1) if (identifier, number) not in self._taken)
 
     def _number(self, identifier: Identifier, key: str) -> int:
         if (identifier, key) not in self._numbers:
