@@ -15,7 +15,9 @@ The whole tree, so that a caller can choose how much to catch::
     │   └── OtherWorkError  unfinished work there that rests on something else
     └── DeskError          a reviewers' desk that cannot be opened, read or written
         ├── RefusedError    somebody may not do that
-        └── ConflictError   somebody else, or another window, was there first
+        ├── ConflictError   somebody else, or another window, was there first
+        ├── MissingError    what was asked for is not there
+        └── UnavailableError  the database cannot be read or written now
 
 Messages name the file, the place in it and the next thing to do. They never quote a narrative:
 what people reported must not end up in a terminal's scrollback or a log file.
@@ -81,6 +83,14 @@ class RefusedError(DeskError):
 
 class ConflictError(DeskError):
     """A change to something that has changed since it was read: read it again."""
+
+
+class MissingError(DeskError):
+    """A case, a queue or an account that is not there."""
+
+
+class UnavailableError(DeskError):
+    """A database that cannot be read or written now: locked, full, gone."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -13,10 +13,16 @@ module                 what it answers
 ``queue``              what is to be read, in which order?
 ``casefile``           what is there to see of one case?
 ``decisions``          what did a reviewer decide, mark and note?
+``estimates``          what do a few counts say of the whole?
+``verdicts``           what was decided of every case?
+``agreement``          do reviewers agree, and does the model's word move them?
+``missed``             how many cases that nobody would read hold a mode all the same?
+``patterns``           how often is a mode flagged or confirmed, by unit, officer or month?
 ``figures``            how far is the work, and how well do people and model agree?
 ``learning``           which cases would teach the next model most?
 ``redaction``          what must not leave the desk?
 ``exports``            what did the reviewers teach?
+``inquiry``            who saw this case, what did the model say, and does all that still hold?
 ``backup``             how is a desk copied and brought back?
 ``app``                what does a browser see?
 =====================  ============================================================================

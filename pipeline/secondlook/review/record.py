@@ -81,14 +81,14 @@ def append(
         case_id: the input's id of the case that it happened to.
         detail: plain data; never a narrative.
     """
-    head = session.scalars(select(Head).with_for_update()).one()
+    head = session.scalars(select(Head).with_for_update().execution_options(populate_existing=True)).one()
     entry = Entry(
         sequence=head.sequence + 1,
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
-        actor=_storable(actor),
+        actor=storable(actor),
         action=action,
         run=run,
-        case_id=None if case_id is None else _storable(case_id),
+        case_id=None if case_id is None else storable(case_id),
         detail=json.dumps(detail or {}, sort_keys=True, separators=(",", ":")),  # ASCII: any text can be stored
         previous=head.hash,
         hash="",
@@ -127,11 +127,17 @@ def first_break(session: Session, expected: str | None = None) -> Break | None:
         found |= entry.hash == expected
         last = entry.sequence, entry.hash
         session.expunge(entry)
-    if head_of(session) != last:
-        return Break(last[0] + 1, "is missing: the record's end was cut off")
+    head = session.scalars(select(Head)).one_or_none()
+    if head is None or (head.sequence, head.hash) != last:
+        return Break(last[0] + 1, "is missing: the record's end was cut off, or what says where it ends was changed")
     if expected is not None and not found and expected != BEGINNING:
         return Break(last[0], "is the last, and no entry has the hash that was expected: the record is another one")
     return None
+
+
+def storable(text: str) -> str:
+    """A short text as the desk stores it."""
+    return text.replace("\0", NUL_SHOWN)
 
 
 def _broken(entry: Entry, last: tuple[int, str]) -> Break | None:
@@ -142,10 +148,6 @@ def _broken(entry: Entry, last: tuple[int, str]) -> Break | None:
     if entry.hash != entry_hash(entry):
         return Break(entry.sequence, "was changed: its hash is another")
     return None
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", NUL_SHOWN)
 
 
 def together(digests: Iterable[str]) -> str:

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Select, column, func, literal_column, select, table, text
 from sqlalchemy.orm import Session
 
-from secondlook.review.tables import NUL_SHOWN
-
 MOST_WORDS = 12
 """Of a question; further ones are left out."""
 
-_LONGEST = 500_000
-"""Characters of one narrative that are indexed: PostgreSQL takes no more than a megabyte of words in one case."""
+LONGEST = 400_000
+"""Bytes of a case's words that are indexed: PostgreSQL takes no more than a megabyte of them, with their places."""
 
-_WORD = re.compile(r"\w+")
+_LONGEST_WORD = 100
+_BETWEEN = re.compile(r"\W+")
 
 
-def add_to_index(session: Session, cases: Iterable[tuple[int, str]]) -> None:
+def add_to_index(session: Session, cases: Sequence[tuple[int, str]]) -> None:
     """Index cases by their key and the text in which they are to be found."""
-    content = ":content" if _is_sqlite(session) else "to_tsvector('simple', :content)"
-    key = "rowid" if _is_sqlite(session) else "case_id"
-    rows = [{"key": key_, "content": text_[:_LONGEST].replace("\0", NUL_SHOWN)} for key_, text_ in cases]
-    if rows:
-        session.execute(text(f"INSERT INTO case_text ({key}, content) VALUES (:key, {content})"), rows)  # noqa: S608
+    if not cases:
+        return
+    rows = [(key, _plain(text_).encode()[:LONGEST].decode(errors="ignore")) for key, text_ in cases]
+    if _is_sqlite(session):
+        insert = "INSERT INTO case_text (rowid, content) VALUES (:key, :content)"
+        session.execute(text(insert), [{"key": key, "content": content} for key, content in rows])
+        return
+    # In one piece: the driver would send them one by one.
+    insert = (
+        "INSERT INTO case_text (case_id, content) SELECT given.key, to_tsvector('simple', given.content) "
+        "FROM json_to_recordset(CAST(:rows AS json)) AS given (key integer, content text)"
+    )
+    session.execute(text(insert), {"rows": json.dumps([{"key": key, "content": content} for key, content in rows])})
 
 
 def words_of(question: str) -> list[str]:
-    """The words that a question asks for.
+    """The words that a question asks for, without their capitals and accents.
 
-    >>> words_of("Sgt. O'Neill, 'rang him'")
-    ['Sgt', 'O', 'Neill', 'rang', 'him']
+    >>> words_of("Sgt. O'Neill, 'rang Zoë'")
+    ['sgt', 'o', 'neill', 'rang', 'zoe']
     """
-    return _WORD.findall(question)[:MOST_WORDS]
+    return [word[:_LONGEST_WORD] for word in _plain(question).split()[:MOST_WORDS]]
 
 
 def matching(session: Session, question: str) -> Select[tuple[int]] | None:
@@ -49,6 +58,13 @@ def matching(session: Session, question: str) -> Select[tuple[int]] | None:
     asked = " & ".join(f"'{word}':*" for word in words)
     holds: ColumnElement[bool] = literal_column("content").op("@@")(func.to_tsquery("simple", asked))
     return select(literal_column("case_id")).select_from(text("case_text")).where(holds)
+
+
+def _plain(text_: str) -> str:
+    """The words alone, as one writes them in a hurry; so both databases cut them alike."""
+    if not text_.isascii():
+        text_ = "".join(c for c in unicodedata.normalize("NFKD", text_) if not unicodedata.combining(c))
+    return _BETWEEN.sub(" ", text_.replace("_", " ")).casefold().strip()
 
 
 def _is_sqlite(session: Session) -> bool:

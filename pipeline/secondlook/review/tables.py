@@ -6,12 +6,14 @@ and a note. What was done is also in the record, which only grows (:mod:`secondl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -21,7 +23,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
+from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NUL_SHOWN = "\u2400"
@@ -97,8 +101,10 @@ class ExactText(TypeDecorator[str]):
         return None if value is None else value.encode("utf-8")
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
-        """Bytes to text."""
-        return None if value is None else bytes(value).decode("utf-8")
+        """Bytes to text; what was tampered with is shown as well as it goes."""
+        if value is None or isinstance(value, str):
+            return value
+        return bytes(value).decode("utf-8", "replace")
 
 
 class ShortText(TypeDecorator[str]):
@@ -190,21 +196,67 @@ class QueueAccess(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
 
 
+_LOOKED_AT = ("status", "next_arm", "unprompted", "flagged", "drawn_for_audit", "received", "original_id")
+"""What filters look at: with it in an index, no row is fetched for a case that a filter does not let through."""
+
+
+def _index(name: str, *columns: str, where: str) -> Index:
+    """An index over some of the cases only."""
+    condition = text(where)
+    return Index(f"ix_cases_{name}", "run_id", *columns, sqlite_where=condition, postgresql_where=condition)
+
+
+_READ = "original_id IS NULL"
+_FREE = "original_id IS NULL AND next_arm IS NOT NULL"
+
+
+def mode_bit(codebook: Mapping[str, Any], mode: str) -> int:
+    """The bit that stands for a mode in ``flagged`` of a case; 0 if the run's codebook lacks it.
+
+    >>> mode_bit({"modes": [{"id": "a"}, {"id": "b"}]}, "b")
+    2
+    """
+    return next((1 << place for place, known in enumerate(codebook["modes"]) if known["id"] == mode), 0)
+
+
+def _arms(context: ExecutionContext) -> list[Any]:
+    given = context.get_current_parameters()  # type: ignore[attr-defined]
+    return given["arms"] if given.get("original_id") is None else [Arm.PROMPTED]
+
+
+def _first_arm(context: ExecutionContext) -> Any:
+    return _arms(context)[0]
+
+
+def _has_unprompted(context: ExecutionContext) -> bool:
+    return Arm.UNPROMPTED in _arms(context)
+
+
 class CaseRow(Base):
     """A case of a run, with its place in the queue.
 
     ``digest`` is the SHA-256 of all that the run says of the case. ``original_id`` is the case that this one copies:
     a copy is read with it. ``arms`` are what the reviewers see, one after the other, so that their number is how many
-    reviews the case is to have. ``uncertainty`` is 1 where a score is on its operating point, and 0 far
-    from it.
+    reviews the case is to have; ``unprompted`` says that one of them does not see what the model said. ``next_arm``
+    is what the next to take the case sees, None where nobody may take it now: it changes with the case's reviews,
+    as ``status`` does. A copy has one review, prompted. ``uncertainty`` is 1 where a score is on its operating point,
+    and 0 far from it; ``diversity`` and ``lot`` are places in two other orders: one in which few cases show much of
+    the variety, one drawn by lot. ``flagged`` are the flagged modes again, as bits (:func:`mode_bit`), for filters.
+
+    Keys grow with the rank within a run, so that what is found by key is found in order. What is long stands last:
+    SQLite would read it to reach what stands behind.
     """
 
     __tablename__ = "cases"
     __table_args__ = (
         UniqueConstraint("run_id", "case_id"),
         UniqueConstraint("run_id", "rank"),
-        Index("ix_cases_run_id_status_rank", "run_id", "status", "rank"),
-        Index("ix_cases_run_id_received", "run_id", "received"),
+        _index("reading", "rank", *_LOOKED_AT, where=_READ),
+        _index("status", "status", "rank", *_LOOKED_AT[1:], where=_READ),
+        _index("free", "rank", *_LOOKED_AT, where=_FREE),
+        _index("uncertain", "uncertainty", "rank", where=_FREE),
+        _index("diverse", "diversity", "rank", where=_FREE),
+        _index("lot", "lot", "rank", where=_FREE),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
@@ -217,19 +269,24 @@ class CaseRow(Base):
     received: Mapped[datetime | None]
     original_id: Mapped[int | None] = mapped_column(ForeignKey("cases.id"), index=True)
     copies: Mapped[int] = mapped_column(default=0)
+    flagged: Mapped[int] = mapped_column(BigInteger, default=0)
     drawn_for_audit: Mapped[bool]
     audit_stratum: Mapped[int | None]
     inclusion_probability: Mapped[float]
     file: Mapped[str]
     row: Mapped[int]
-    narrative: Mapped[str] = mapped_column(ExactText, deferred=True)
-    details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
     arms: Mapped[list[Any]]
     status: Mapped[str] = mapped_column(default=Status.OPEN)
+    unprompted: Mapped[bool] = mapped_column(default=_has_unprompted)
+    next_arm: Mapped[str | None] = mapped_column(default=_first_arm)
+    diversity: Mapped[int] = mapped_column(default=0)
+    lot: Mapped[int] = mapped_column(default=0)
+    narrative: Mapped[str] = mapped_column(ExactText, deferred=True)
+    details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 
 
 class ScoreRow(Base):
-    """What the model said of one mode of a case. ``run_id`` and ``rank`` are the case's, for quick filters."""
+    """What the model said of one mode of a case. ``run_id`` and ``rank`` are the case's, for quick counts."""
 
     __tablename__ = "scores"
     __table_args__ = (Index("ix_scores_run_id_mode_flag_rank", "run_id", "mode", "flag", "rank"),)
@@ -259,24 +316,33 @@ class FieldRow(Base):
     """A value of the input's own columns, cut to what a filter needs; ``details`` of a case has all, uncut."""
 
     __tablename__ = "fields"
-    __table_args__ = (Index("ix_fields_run_id_name_value", "run_id", "name", "value"),)
+    __table_args__ = (Index("ix_fields_run_id_name_value_case_id", "run_id", "name", "value", "case_id"),)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[int]
     value: Mapped[str]
 
 
+_UNDERWAY = text("finished_at IS NULL AND released_at IS NULL")
+
+
 class Review(Base):
     """One reviewer's work on one case. ``version`` grows with every change: who writes says which one they saw.
 
-    ``seconds`` adds up the time between one action and the next, each counted up to a limit.
+    ``seconds`` adds up the time between one action and the next, each counted up to a limit. A review that was
+    released does not count; nothing in it is lost, and its reviewer goes on with it if they take the case again.
     """
 
     __tablename__ = "reviews"
-    __table_args__ = (UniqueConstraint("case_id", "user_id"),)
+    __table_args__ = (
+        UniqueConstraint("case_id", "user_id"),
+        Index("ix_reviews_run_id_user_id_case_id", "run_id", "user_id", "case_id"),
+        Index("ix_reviews_run_id_finished_at_user_id", "run_id", "finished_at", "user_id"),
+        Index("ix_reviews_unfinished", "run_id", "touched_at", sqlite_where=_UNDERWAY, postgresql_where=_UNDERWAY),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     kind: Mapped[str]
     arm: Mapped[str]
@@ -284,7 +350,8 @@ class Review(Base):
     version: Mapped[int] = mapped_column(default=1)
     opened_at: Mapped[datetime]
     touched_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    released_at: Mapped[datetime | None]
     seconds: Mapped[float] = mapped_column(default=0.0)
 
 

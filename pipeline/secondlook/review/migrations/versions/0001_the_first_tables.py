@@ -92,15 +92,20 @@ def upgrade() -> None:
         sa.Column("received", sa.DateTime(), nullable=True),
         sa.Column("original_id", sa.Integer(), nullable=True),
         sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("flagged", sa.BigInteger(), nullable=False),
         sa.Column("drawn_for_audit", sa.Boolean(), nullable=False),
         sa.Column("audit_stratum", sa.Integer(), nullable=True),
         sa.Column("inclusion_probability", sa.Double(), nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("row", sa.Integer(), nullable=False),
-        sa.Column("narrative", sa.LargeBinary(), nullable=False),
-        sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("arms", sa.JSON(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("unprompted", sa.Boolean(), nullable=False),
+        sa.Column("next_arm", sa.Text(), nullable=True),
+        sa.Column("diversity", sa.Integer(), nullable=False),
+        sa.Column("lot", sa.Integer(), nullable=False),
+        sa.Column("narrative", sa.LargeBinary(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["original_id"], ["cases.id"], name=op.f("fk_cases_original_id")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_cases_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cases")),
@@ -109,8 +114,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("cases", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_cases_original_id"), ["original_id"], unique=False)
-        batch_op.create_index("ix_cases_run_id_received", ["run_id", "received"], unique=False)
-        batch_op.create_index("ix_cases_run_id_status_rank", ["run_id", "status", "rank"], unique=False)
+
+    for name, columns, where in _CASE_INDEXES:
+        op.create_index(name, "cases", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
     op.create_table(
         "queue_access",
@@ -158,7 +164,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("case_id", "name", name=op.f("pk_fields")),
     )
     with op.batch_alter_table("fields", schema=None) as batch_op:
-        batch_op.create_index("ix_fields_run_id_name_value", ["run_id", "name", "value"], unique=False)
+        batch_op.create_index(
+            "ix_fields_run_id_name_value_case_id", ["run_id", "name", "value", "case_id"], unique=False
+        )
 
     op.create_table(
         "reviews",
@@ -173,6 +181,7 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.DateTime(), nullable=False),
         sa.Column("touched_at", sa.DateTime(), nullable=False),
         sa.Column("finished_at", sa.DateTime(), nullable=True),
+        sa.Column("released_at", sa.DateTime(), nullable=True),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_reviews_case_id")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_reviews_run_id")),
@@ -181,9 +190,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("case_id", "user_id", name=op.f("uq_reviews_case_id_user_id")),
     )
     with op.batch_alter_table("reviews", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_reviews_finished_at"), ["finished_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_reviews_run_id"), ["run_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_reviews_user_id"), ["user_id"], unique=False)
+        batch_op.create_index("ix_reviews_run_id_user_id_case_id", ["run_id", "user_id", "case_id"], unique=False)
+        batch_op.create_index(
+            "ix_reviews_run_id_finished_at_user_id", ["run_id", "finished_at", "user_id"], unique=False
+        )
+    underway = sa.text("finished_at IS NULL AND released_at IS NULL")
+    op.create_index(
+        "ix_reviews_unfinished",
+        "reviews",
+        ["run_id", "touched_at"],
+        sqlite_where=underway,
+        postgresql_where=underway,
+    )
 
     op.create_table(
         "scores",
@@ -247,6 +266,18 @@ def downgrade() -> None:
     raise NotImplementedError("a desk's first tables are not taken away; remove the database")
 
 
+_READ = "original_id IS NULL"
+_FREE = "original_id IS NULL AND next_arm IS NOT NULL"
+_LOOKED_AT = ("status", "next_arm", "unprompted", "flagged", "drawn_for_audit", "received", "original_id")
+_CASE_INDEXES: tuple[tuple[str, list[str], str], ...] = (
+    ("ix_cases_reading", ["run_id", "rank", *_LOOKED_AT], _READ),
+    ("ix_cases_status", ["run_id", "status", "rank", *_LOOKED_AT[1:]], _READ),
+    ("ix_cases_free", ["run_id", "rank", *_LOOKED_AT], _FREE),
+    ("ix_cases_uncertain", ["run_id", "uncertainty", "rank"], _FREE),
+    ("ix_cases_diverse", ["run_id", "diversity", "rank"], _FREE),
+    ("ix_cases_lot", ["run_id", "lot", "rank"], _FREE),
+)
+
 _ONLY_GROWS = "the record only grows"
 _STATEMENTS = {
     "sqlite": (
@@ -262,6 +293,8 @@ _STATEMENTS = {
         f"$$ BEGIN RAISE EXCEPTION '{_ONLY_GROWS}'; END $$",
         "CREATE TRIGGER record_only_grows BEFORE UPDATE OR DELETE ON record "
         "FOR EACH ROW EXECUTE FUNCTION record_only_grows()",
+        "CREATE TRIGGER record_is_not_emptied BEFORE TRUNCATE ON record "
+        "FOR EACH STATEMENT EXECUTE FUNCTION record_only_grows()",
         "CREATE TABLE case_text (case_id integer PRIMARY KEY REFERENCES cases (id), content tsvector NOT NULL)",
         "CREATE INDEX ix_case_text_content ON case_text USING gin (content)",
     ),
