@@ -14,6 +14,7 @@ import typer
 from secondlook.cli.bench import bench_app
 from secondlook.cli.common import BundlePlace, ConfigFile, check_engine, check_mlflow, find_bundle, progress_bar, safe
 from secondlook.cli.labels import codebook_app, labels_app
+from secondlook.cli.review import review_app
 from secondlook.cli.runs import diff, verify
 from secondlook.cli.watch import watch
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(labels_app, name="labels")
 app.add_typer(codebook_app, name="codebook")
 app.add_typer(bench_app, name="bench")
+app.add_typer(review_app, name="review")
 app.command()(verify)
 app.command()(diff)
 app.command()(watch)

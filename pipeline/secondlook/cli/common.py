@@ -18,6 +18,11 @@ AdjudicationsPath = Annotated[Path, typer.Option("--adjudications", help="What w
 BundlePlace = Annotated[
     str | None, typer.Option("--bundle", help="A folder, or models:/NAME@champion; the installed one if not given.")
 ]
+DEFAULT_DESK = "runs/desk.sqlite"
+DeskPlace = Annotated[
+    str,
+    typer.Option("--desk", envvar="SECONDLOOK_DESK", help="An SQLite file, or the URL of a PostgreSQL database."),
+]
 AnnotationsPath = Annotated[Path, typer.Option("--annotations", help="A JSONL file or a folder of them.")]
 
 
@@ -65,6 +70,16 @@ def check_mlflow() -> None:
 
     if find_spec("mlflow") is None:
         raise ConfigError("MLflow is not installed: pip install 'secondlook[train]', or set 'tracking: null'")
+
+
+def check_desk() -> None:
+    """Raise ConfigError where the reviewers' desk is not installed."""
+    from importlib.util import find_spec
+
+    from secondlook.errors import ConfigError
+
+    if any(find_spec(module) is None for module in ("sqlalchemy", "alembic", "argon2", "fastapi", "uvicorn")):
+        raise ConfigError("the reviewers' desk is not installed: pip install 'secondlook[review]'")
 
 
 def check_engine(on_ray: bool, address: str | None) -> None:

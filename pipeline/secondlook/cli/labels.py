@@ -149,6 +149,45 @@ def labels_import(
     typer.echo(f"{imported.read} records read, {len(imported.annotations)} annotations written to {out}")
 
 
+@labels_app.command("merge")
+def labels_merge(
+    source: Annotated[
+        Path, typer.Argument(metavar="NEW", help="Annotations (JSONL), or a folder that 'review export' wrote.")
+    ],
+    into: Annotated[Path, typer.Option("--into", help="The folder of the corpus's annotations.")] = Path(
+        "labels/annotations"
+    ),
+    codebook: Annotated[Path | None, typer.Option("--codebook", help="Beside that folder if not given.")] = None,
+    splits: Annotated[Path | None, typer.Option("--splits", help="Likewise.")] = None,
+    adjudications: Annotated[Path | None, typer.Option("--adjudications", help="Likewise.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+) -> None:
+    """Take new annotations into the corpus: checked, without leakage, whole or not at all; the test part stays."""
+    from secondlook.config import DataConfig
+    from secondlook.merge import merge
+
+    beside = into.parent
+    data = DataConfig(
+        annotations=into,
+        codebook=codebook or beside / "codebook.yaml",
+        splits=splits or beside / "splits.csv",
+        adjudications=adjudications or beside / "adjudications",
+    )
+    done = merge(source, data, dry_run=dry_run)
+    for note in done.notes[:MOST_SHOWN]:
+        typer.echo(safe(str(note)))
+    if len(done.notes) > MOST_SHOWN:
+        typer.echo(f"… and {len(done.notes) - MOST_SHOWN} more")
+    parts = ", ".join(f"{count} {part}" for part, count in sorted(done.places.items()))
+    typer.echo(
+        f"{done.added} narratives added ({parts or 'no split yet'}), {done.joined} of them to a group that was there; "
+        f"{done.changed} changed, {done.unchanged} as they were; {len(done.notes)} notes"
+    )
+    if done.second or done.adjudications:
+        typer.echo(f"{done.second} second annotations, {done.adjudications} adjudications added")
+    typer.echo("Nothing was changed: --dry-run" if dry_run else f"{len(done.files)} files written")
+
+
 @labels_app.command("export")
 def labels_export(
     kind: Annotated[str, typer.Option("--to", help="label-studio, doccano, prodigy, docbin, datasets or table.")],
