@@ -410,7 +410,7 @@ def _case_view(item: ScoredCase, marks: Mapping[str, ModeMark], limit: int, copi
         case_id=item.case.case_id,
         priority=f"{item.priority:.2f}",
         metadata=tuple(_metadata(item.case)),
-        badges=tuple(_badge(marks[mode], mode, item) for mode in marks),
+        badges=tuple(badge(marks[m], item.scores[m], item.intervals[m], item.flags[m]) for m in marks),
         flagged=tuple(marks[mode] for mode in flagged),
         standing_in=marks[highest],
         depth=min(DEEPEST, max((len({own.mode for own in part.evidence}) for part in parts), default=0)),
@@ -433,11 +433,16 @@ def _metadata(case: Case) -> Iterator[tuple[str, str]]:
         yield "Source", f"{case.file}, row {case.row}"
 
 
-def _badge(mark: ModeMark, mode: str, item: ScoredCase) -> Badge:
-    score, (low, high) = item.scores[mode], item.intervals[mode]
+def badge(mark: ModeMark, score: float, interval: tuple[float, float], flagged: bool) -> Badge:
+    """A mode's score in one case as a page shows it.
+
+    >>> badge(ModeMark(1, 0, "Leak"), 0.93, (0.88, 0.96), True).percent
+    '93%'
+    """
+    low, high = interval
     width, start = max(1, round(score * 100)), min(99, round(low * 100))
     reach = max(1, round(high * 100) - start)
-    return Badge(mark, percent(score), width, start, reach, f"{percent(low)} to {percent(high)}", item.flags[mode])
+    return Badge(mark, percent(score), width, start, reach, f"{percent(low)} to {percent(high)}", flagged)
 
 
 def _pieces(
