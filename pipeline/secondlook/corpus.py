@@ -7,7 +7,8 @@ One line of ``labels/annotations/*.jsonl`` is one annotation::
      "style": {"register": "file_note", "country": "Ireland", "noise": "clean"},
      "group": "…", "source": {"kind": "retold", "url": "…"}, "annotator": "r1"}
 
-A mode that ``labels`` does not name is unknown, not negative.
+A mode that ``labels`` does not name is unknown, not negative. What was decided at the reviewers' desk says so in
+``decided``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from secondlook.codebook import Codebook
 from secondlook.config import DataConfig, Strict
@@ -78,6 +79,25 @@ class Trap(Strict):
     kind: str
 
 
+class Decided(Strict):
+    """How labels came about at the reviewers' desk.
+
+    ``reviewer`` is a pseudonym, ``at`` when the review was finished, ``run`` the SHA-256 of the run's manifest and
+    ``case`` the input's id of the case. ``flags_seen`` says whether the reviewer saw what the model said: labels that
+    were decided with its flags in sight lean towards them. ``reasons`` are the reviewer's own words, by mode.
+    """
+
+    reviewer: str
+    kind: Literal["single", "double", "adjudication"]
+    flags_seen: StrictBool
+    at: AwareDatetime
+    bundle: str
+    bundle_digest: str
+    run: str
+    case: str | None = None
+    reasons: Annotated[dict[str, str], Field(default_factory=dict)]
+
+
 class Annotation(Strict):
     """One annotator's labels and evidence for one narrative."""
 
@@ -91,6 +111,7 @@ class Annotation(Strict):
     annotator: str
     pair: Pair | None = None
     traps: tuple[Trap, ...] = ()
+    decided: Decided | None = None
 
     def spans(self, mode: str) -> list[Span]:
         """The evidence spans of one mode."""
@@ -104,6 +125,7 @@ class SecondAnnotation(Strict):
     annotator: str
     labels: dict[str, StrictBool]
     evidence: tuple[EvidenceSpan, ...] = ()
+    decided: Decided | None = None
 
 
 class Adjudication(Strict):
@@ -119,6 +141,7 @@ class Adjudication(Strict):
     evidence: tuple[EvidenceSpan, ...] = ()
     topic: str
     reason: str
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +192,19 @@ def load_gold(data: DataConfig, codebook: Codebook) -> list[Annotation]:
     """
     annotations = {item.id: item for item in load_corpus(data.annotations, codebook)}
     for decision in read_adjudications(data.adjudications, annotations, codebook):
-        annotations[decision.id] = _adjudicated(annotations[decision.id], decision)
+        annotations[decision.id] = adjudicated(annotations[decision.id], decision)
     return list(annotations.values())
+
+
+def adjudicated(item: Annotation, decision: Adjudication) -> Annotation:
+    """An annotation with what was decided on one of its modes in the place of what the annotator said."""
+    others = tuple(evidence for evidence in item.evidence if evidence.mode != decision.mode)
+    return item.model_copy(
+        update={
+            "labels": {**item.labels, decision.mode: decision.holds},
+            "evidence": others + decision.evidence,
+        }
+    )
 
 
 def read_adjudications(path: Path, annotations: Mapping[str, Annotation], codebook: Codebook) -> list[Adjudication]:
@@ -180,15 +214,15 @@ def read_adjudications(path: Path, annotations: Mapping[str, Annotation], codebo
         CorpusError: names the file and line of the first that does not fit its narrative.
     """
     found = []
-    for where, decision in _records(path, Adjudication):
+    for where, decision in read_records(path, Adjudication):
         item = annotations.get(decision.id)
         if item is None:
             raise CorpusError(
                 f"{where}: there is no annotation '{decision.id}'{did_you_mean(decision.id, annotations)}"
             )
         for _, message, remedy in [
-            *_check_labels(_adjudicated(item, decision), codebook),
-            *_check_evidence(_adjudicated(item, decision), codebook),
+            *_check_labels(adjudicated(item, decision), codebook),
+            *_check_evidence(adjudicated(item, decision), codebook),
         ]:
             raise CorpusError(f"{where}, '{decision.id}', {decision.mode}: {message}; {remedy}")
         found.append(decision)
@@ -202,13 +236,29 @@ def load_second(path: Path, annotations: Mapping[str, Annotation]) -> dict[str, 
         CorpusError: a line that is no annotation, or is of an unknown narrative.
     """
     second = {}
-    for where, item in _records(path, SecondAnnotation):
+    for where, item in read_records(path, SecondAnnotation):
         if item.id not in annotations:
             raise CorpusError(f"{where}: there is no narrative '{item.id}'{did_you_mean(item.id, annotations)}")
         second[item.id] = annotations[item.id].model_copy(
             update={"labels": item.labels, "evidence": item.evidence, "annotator": item.annotator}
         )
     return second
+
+
+def read_records(path: Path, kind: type[_Record]) -> Iterator[tuple[str, _Record]]:
+    """The records of every ``*.jsonl`` of a folder, each with where it stands.
+
+    Raises:
+        CorpusError: names the file, line and field of the first that is none.
+    """
+    for file in sorted(path.glob("*.jsonl")):
+        for line, text in _lines(file):
+            where = f"{file}, line {line}"
+            try:
+                yield where, kind.model_validate_json(text)
+            except ValidationError as cause:
+                place = ".".join(str(part) for part in cause.errors()[0]["loc"]) or "the line"
+                raise CorpusError(f"{where}, field '{place}': {cause.errors()[0]['msg'].lower()}") from None
 
 
 def read_annotations(path: Path) -> tuple[list[Located], list[Problem]]:
@@ -231,14 +281,16 @@ def read_annotations(path: Path) -> tuple[list[Located], list[Problem]]:
     return located, problems
 
 
-def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
-    """Write annotations as JSONL, one line each, in the order given."""
-    lines = [
-        json.dumps(annotation.model_dump(by_alias=True, exclude_none=True), ensure_ascii=False)
-        for annotation in annotations
-    ]
+def write_annotations(path: Path, annotations: Iterable[Record]) -> None:
+    """Write annotations, second annotations or adjudications as JSONL, one line each, in the order given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
+    path.write_bytes("".join(line_of(annotation) for annotation in annotations).encode())
+
+
+def line_of(record: Record) -> str:
+    """A record as a line of JSONL, without what it does not say."""
+    values = record.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def check_annotations(located: Sequence[Located], codebook: Codebook) -> list[Problem]:
@@ -261,38 +313,21 @@ def check_annotations(located: Sequence[Located], codebook: Codebook) -> list[Pr
 
 
 def corpus_digest(annotations: Iterable[Annotation]) -> str:
-    """A SHA-256 over ids and whole annotations, in id order: two corpora with the same digest teach the same."""
+    """A SHA-256 over ids and annotations, in id order: two corpora with the same digest teach the same.
+
+    How the labels came about (``decided``) teaches nothing, and is left out.
+    """
     digest = hashlib.sha256()
     for annotation in sorted(annotations, key=lambda item: item.id):
-        digest.update(annotation.model_dump_json(by_alias=True).encode())
+        digest.update(annotation.model_dump_json(by_alias=True, exclude={"decided"}).encode())
         digest.update(b"\n")
     return digest.hexdigest()
 
 
+Record = Annotation | SecondAnnotation | Adjudication
+
 _Finding = tuple[str, str, str]
 _Record = TypeVar("_Record", bound=Strict)
-
-
-def _adjudicated(item: Annotation, decision: Adjudication) -> Annotation:
-    others = tuple(evidence for evidence in item.evidence if evidence.mode != decision.mode)
-    return item.model_copy(
-        update={
-            "labels": {**item.labels, decision.mode: decision.holds},
-            "evidence": others + decision.evidence,
-        }
-    )
-
-
-def _records(path: Path, kind: type[_Record]) -> Iterator[tuple[str, _Record]]:
-    """The records of every ``*.jsonl`` of a folder, each with where it stands."""
-    for file in sorted(path.glob("*.jsonl")):
-        for line, text in _lines(file):
-            where = f"{file}, line {line}"
-            try:
-                yield where, kind.model_validate_json(text)
-            except ValidationError as cause:
-                place = ".".join(str(part) for part in cause.errors()[0]["loc"]) or "the line"
-                raise CorpusError(f"{where}, field '{place}': {cause.errors()[0]['msg'].lower()}") from None
 
 
 def _check_labels(annotation: Annotation, codebook: Codebook) -> Iterator[_Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,12 @@ def make_split(annotations: Sequence[Annotation], config: SplitConfig) -> list[A
 
 def resolve_groups(annotations: Sequence[Annotation], similarity: float) -> list[str]:
     """A group for each narrative that joins its stated group, its minimal pair and its near-duplicates."""
-    links = [(i, j) for i, j, _ in near_duplicates([item.narrative for item in annotations], similarity)]
+    return join_groups(annotations, near_duplicates([item.narrative for item in annotations], similarity))
+
+
+def join_groups(annotations: Sequence[Annotation], duplicates: Iterable[tuple[int, int, float]]) -> list[str]:
+    """As :func:`resolve_groups`, of near-duplicates that are known: pairs of places, and how similar they are."""
+    links = [(i, j) for i, j, _ in duplicates]
     first: dict[tuple[str, str], int] = {}
     for i, item in enumerate(annotations):
         keys = [("group", item.group)] + ([("pair", item.pair.id)] if item.pair else [])
@@ -121,14 +127,34 @@ def check_split(annotations: Sequence[Annotation], assignments: Mapping[str, Ass
             )
 
 
+def place_of_group(group: str, places: Iterable[Assignment]) -> tuple[str, int | None]:
+    """The part and the fold of a group that comes later: the same for the same name, and never the test part.
+
+    As large a share goes to development as stands there; the test part stays what it was, or nobody could compare.
+    """
+    rest = {place.group: place for place in places if place.split != "test"}
+    folds = sorted({place.fold for place in rest.values() if place.fold is not None})
+    digest = hashlib.sha256(group.encode("utf-8", "backslashreplace")).digest()
+    share = sum(place.split == "development" for place in rest.values()) / max(1, len(rest))
+    if int.from_bytes(digest[:8], "big") < share * 2**64:
+        return "development", None
+    return "train", folds[int.from_bytes(digest[8:16], "big") % len(folds)] if folds else None
+
+
 def write_split(path: Path, assignments: Iterable[Assignment]) -> None:
     """Write a split as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "group", "split", "fold"])
-        for place in assignments:
-            writer.writerow([place.id, place.group, place.split, "" if place.fold is None else place.fold])
+    path.write_bytes(split_bytes(assignments))
+
+
+def split_bytes(assignments: Iterable[Assignment]) -> bytes:
+    """A split as CSV."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["id", "group", "split", "fold"])
+    for place in assignments:
+        writer.writerow([place.id, place.group, place.split, "" if place.fold is None else place.fold])
+    return file.getvalue().encode()
 
 
 def read_split(path: Path) -> dict[str, Assignment]:
