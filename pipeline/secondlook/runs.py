@@ -152,15 +152,8 @@ def read_run(folder: Path) -> StoredRun:
     Raises:
         RunError: the folder is no run, or of another format, or its manifest is damaged.
     """
-    manifest = _read_manifest(folder)
-    pages = {name for name in {*manifest.files, *inventory(folder)} if is_named(name, NAMES)}
-    names = sorted((FILES | pages) - {MANIFEST})
-    checked = {name: _check_file(folder, name, manifest.files.get(name)) for name in names}
-    problems = [
-        Mismatch(MANIFEST, f"gives a digest of '{name}', which is no part of a run", RESTORE)
-        for name in sorted(manifest.files.keys() - checked.keys())
-    ]
-    problems += [problem for problem in checked.values() if problem]
+    manifest = read_manifest(folder)
+    problems = check_files(folder, manifest)
     tables = {}
     joins = manifest.config.values.get("join_rows") is True
     for name, kinds in columns(tuple(manifest.counts.flagged), joins).items():
@@ -173,6 +166,62 @@ def read_run(folder: Path) -> StoredRun:
     if isinstance(rejects, Mismatch):
         problems.append(rejects)
     return StoredRun(folder, manifest, tables, rejects if isinstance(rejects, list) else None, tuple(problems))
+
+
+def read_manifest(folder: Path) -> RunManifest:
+    """What a run says of itself.
+
+    Raises:
+        RunError: the folder is no run, or of another format, or its manifest is damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder}: is not a run: it has no {MANIFEST}; give the folder that scoring wrote") from None
+    except (OSError, ValueError, RecursionError) as cause:
+        raise RunError(f"{path}: cannot be read ({type(cause).__name__}); {RESTORE}") from None
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise RunError(
+            f"{path}: the run has the format '{str(found)[:80]}' and this version reads '{FORMAT}'; "
+            "install the version that made it, or score the inputs again"
+        )
+    return parse(path, data, RunManifest, RunError)
+
+
+def check_files(folder: Path, manifest: RunManifest) -> list[Mismatch]:
+    """What of a run's files is missing, or is not what the manifest says."""
+    pages = {name for name in {*manifest.files, *inventory(folder)} if is_named(name, NAMES)}
+    names = sorted((FILES | pages) - {MANIFEST})
+    checked = {name: _check_file(folder, name, manifest.files.get(name)) for name in names}
+    problems = [
+        Mismatch(MANIFEST, f"gives a digest of '{name}', which is no part of a run", RESTORE)
+        for name in sorted(manifest.files.keys() - checked.keys())
+    ]
+    return problems + [problem for problem in checked.values() if problem]
+
+
+def table_parts(folder: Path, name: str, modes: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """A table of a run, so many rows at a time, so that one of any length can be read.
+
+    Raises:
+        RunError: it is damaged, or lacks a column.
+    """
+    kinds = columns(modes)[name]
+    try:
+        with pq.ParquetFile(folder / name) as file:
+            for batch in file.iter_batches(rows):
+                part = pa.Table.from_batches([batch])
+                part.validate(full=True)
+                if fault := next(_faults(part, kinds), None):
+                    raise RunError(str(Mismatch(name, fault, RESTORE)))
+                yield part
+    except RunError:
+        raise
+    except Exception as cause:  # damaged bytes fail in many ways; the message could quote a narrative
+        what = f"is damaged and cannot be read as Parquet ({type(cause).__name__})"
+        raise RunError(str(Mismatch(name, what, RESTORE))) from None
 
 
 def stored_cases(run: StoredRun) -> Iterator[StoredCase]:
@@ -237,23 +286,6 @@ def _evidence(rows: pd.DataFrame | None) -> list[tuple[str, Span, str, float]]:
     if rows is None:
         return []
     return list(zip(rows["mode"], _spans(rows), rows["text"], rows["share"].astype(float), strict=True))
-
-
-def _read_manifest(folder: Path) -> RunManifest:
-    path = folder / MANIFEST
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"{folder}: is not a run: it has no {MANIFEST}; give the folder that scoring wrote") from None
-    except (OSError, ValueError, RecursionError) as cause:
-        raise RunError(f"{path}: cannot be read ({type(cause).__name__}); {RESTORE}") from None
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise RunError(
-            f"{path}: the run has the format '{str(found)[:80]}' and this version reads '{FORMAT}'; "
-            "install the version that made it, or score the inputs again"
-        )
-    return parse(path, data, RunManifest, RunError)
 
 
 def _check_file(folder: Path, name: str, digest: str | None) -> Mismatch | None:
