@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, count
@@ -16,6 +15,7 @@ from secondlook.errors import CorpusError, did_you_mean
 from secondlook.interchange.marks import ImportOptions, Marked, label_names, plain, slug
 from secondlook.readers import ReadOptions, read_cases
 from secondlook.schema import Case, Reject
+from secondlook.spreadsheet import csv_bytes
 
 _YES = frozenset({"1", "true", "yes", "y", "x", "t", "positive", "present", "1.0"})
 _NO = frozenset({"0", "false", "no", "n", "f", "negative", "absent", "0.0"})
@@ -35,13 +35,9 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
 
 
 def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:
-    """A CSV file with a column for every mode: 1, 0 or empty."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["case_id", "narrative", "group", *codebook.mode_ids])
-        for item in annotations:
-            labels = ["" if mode not in item.labels else int(item.labels[mode]) for mode in codebook.mode_ids]
-            writer.writerow([item.id, item.narrative, item.group, *labels])
+    """A CSV file with a column for every mode: 1, 0 or empty. Whatever a spreadsheet would compute is quoted."""
+    rows = [[item.id, item.narrative, item.group, *map(item.labels.get, codebook.mode_ids)] for item in annotations]
+    path.write_bytes(csv_bytes(["case_id", "narrative", "group", *codebook.mode_ids], rows))
 
 
 def rows(path: Path, options: ImportOptions) -> Iterator[Case | Reject]:
