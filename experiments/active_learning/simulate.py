@@ -1,6 +1,6 @@
 """How many decisions does each order of reading save against random? Simulated on the corpus.
 
-    OMP_NUM_THREADS=1 python experiments/active_learning/simulate.py configs/linear.yaml --steps 8 --seeds 3
+    OMP_NUM_THREADS=1 python experiments/active_learning/simulate.py configs/linear.yaml --steps 8 --seeds 5
 
 Reviewers have read 100 groups of the train part, drawn at random. Again and again they read 100 more, chosen by
 
@@ -42,7 +42,7 @@ from secondlook.prepare import Part, load_prepared
 from secondlook.review.learning import case_vectors, rounds
 
 FIRST = BATCH = 100
-LEVELS = (0.8, 0.85, 0.9, 0.95)
+LEVELS = (0.7, 0.75, 0.8, 0.85)
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
