@@ -36,6 +36,7 @@ def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> 
     """A DocBin with overlapping spans in ``doc.spans["sc"]``, as a span categoriser trains on."""
     spacy = _spacy()
     nlp = spacy.blank("en")
+    nlp.max_length = max((len(item.narrative) + 1 for item in annotations), default=1)  # its limit is for parsers
     store = spacy.tokens.DocBin(store_user_data=True)
     for item in annotations:
         doc = nlp.make_doc(item.narrative)
