@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
 
-from secondlook.errors import DeskError
+from secondlook.errors import DeskError, UnavailableError
 from secondlook.review import database
 from secondlook.review.database import Desk, open_desk, revision
 from secondlook.review.tables import Base, Role, User
@@ -185,3 +185,33 @@ def test_a_message_never_quotes_what_was_to_be_stored(desk: Desk, make_user: Mak
     with pytest.raises(DeskError) as caught, desk.writing() as session:
         make_user(session, "Mrs Example")
     assert "Example" not in str(caught.value)
+
+
+def test_a_write_waits_for_this_process_s_other_one_and_then_says_so(
+    sqlite_desk: Desk, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "WAIT_SECONDS", 0.05)
+    with sqlite_desk.writing() as session:
+        make_user(session, "ann")
+        with pytest.raises(UnavailableError, match="wait, and try again"), sqlite_desk.writing():
+            pass
+    with sqlite_desk.writing() as session:
+        make_user(session, "ben")
+    with sqlite_desk.reading() as session:
+        assert session.scalars(select(User.name).order_by(User.name)).all() == ["ann", "ben"]
+
+
+def test_a_connection_that_is_reset_is_an_error_that_is_told(sqlite_desk: Desk) -> None:
+    with pytest.raises(UnavailableError, match="connection to it was lost"), sqlite_desk.reading():
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+def test_a_broken_connection_leaves_no_statement_in_the_log(
+    postgres_desk_url: str, make_user: MakeUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = open_desk(postgres_desk_url)
+    with pytest.raises(DeskError), opened.writing() as session:
+        session.connection().connection.dbapi_connection._usock.shutdown(2)  # as when the server is gone
+        make_user(session, "somebody whom nobody is to know")
+    opened.close()
+    assert caplog.text == ""

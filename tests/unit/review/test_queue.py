@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from secondlook.errors import RefusedError
+from secondlook.errors import MissingError, RefusedError
 from secondlook.review import queue
 from secondlook.review.accounts import Person
 from secondlook.review.decisions import decide, finish, note, release
@@ -178,6 +178,15 @@ def test_another_run_than_ones_own_is_refused(sqlite_work: Workplace) -> None:
             progress(session, stranger, work.run_id, work.now)
         with pytest.raises(RefusedError):
             next_case(session, stranger, work.run_id, Filters(), Order.RANK, work.config, work.now)
+
+
+def test_a_run_that_is_not_there_is_said_so(sqlite_work: Workplace) -> None:
+    work = sqlite_work
+    boss = work.hire("boss", Role.ADMINISTRATOR)
+    with work.desk.reading() as session:
+        for filters in (Filters(), Filters(mode="leak")):
+            with pytest.raises(MissingError):
+                next_case(session, boss, work.run_id + 1, filters, Order.RANK, work.config, work.now)
 
 
 # --- What must not be seen ----------------------------------------------------------------------------------------
