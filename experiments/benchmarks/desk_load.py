@@ -358,7 +358,7 @@ class Reader:
         if rng.random() < 0.2:
             await self._pause()
             start = rng.randrange(20)
-            await self._change(case, "mark", mode=rng.choice(self._facts.modes), start=start, end=start + 20)
+            await self._change(case, "mark", mode=rng.choice(modes or self._facts.modes), start=start, end=start + 20)
             if rng.random() < 0.5:
                 await self._pause()
                 await self._change(case, "undo")
