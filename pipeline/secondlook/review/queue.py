@@ -338,9 +338,8 @@ def _lists(session: Session, run_id: int, filters: Filters) -> list[_List]:
     lists: list[tuple[Any, ColumnElement[int], ColumnElement[bool]]] = []
     if filters.reviewer is not None:
         user = select(User.id).where(User.pseudonym == _clean(filters.reviewer)).scalar_subquery()
-        theirs = aliased(Review)  # other questions ask for other reviews of the same case
-        wanted = and_(theirs.run_id == run_id, theirs.user_id == user, theirs.released_at.is_(None))
-        lists.append((theirs, theirs.case_id.expression, wanted))
+        wanted = and_(Review.run_id == run_id, Review.user_id == user, Review.released_at.is_(None))
+        lists.append((Review, Review.case_id.expression, wanted))
     for name, value in filters.fields:
         row = aliased(FieldRow)
         wanted = and_(row.run_id == run_id, row.name == _clean(name), row.value == _clean(value))
