@@ -274,9 +274,9 @@ def _ask(
     if run is None:
         raise MissingError("there is no such queue on the desk; go back to the queues")
     keys = select(CaseRow.id).where(CaseRow.run_id == run_id, *_of_the_case(run, filters), *conditions)
-    if filters.mode is not None or filters.audit:
-        keys = keys.where(_not_hidden(person))
     exact = _by_id(session, run_id, filters.text)
+    if filters.mode is not None or filters.audit:
+        keys = keys.where(_not_hidden(person), _original_not_hidden(person) if exact is not None else true())
     keys = keys.where(CaseRow.original_id.is_(None) if exact is None else CaseRow.id == exact)
     words = _of_words(session, keys, filters.text) if exact is None else None
     if words is not None:
@@ -312,6 +312,15 @@ def _not_hidden(person: Person) -> ColumnElement[bool]:
     if person.role == Role.ADMINISTRATOR:
         return true()
     return or_(CaseRow.unprompted.is_(False), CaseRow.status.not_in(UNFINISHED))
+
+
+def _original_not_hidden(person: Person) -> ColumnElement[bool]:
+    """What the model said of a copy says what it said of the original; only by its id is a copy found."""
+    if person.role == Role.ADMINISTRATOR:
+        return true()
+    original = aliased(CaseRow)
+    hidden = and_(original.unprompted.is_(True), original.status.in_(UNFINISHED))
+    return ~exists().where(original.id == CaseRow.original_id, hidden).correlate(CaseRow)
 
 
 def _by_id(session: Session, run_id: int, text: str | None) -> int | None:

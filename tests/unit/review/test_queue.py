@@ -238,6 +238,14 @@ def test_the_line_of_a_copy_hides_what_is_hidden_of_its_original(blind: Workplac
     assert (line.blind, line.flags) == (True, [])
 
 
+def test_filters_do_not_tell_of_a_copy_what_is_hidden_of_its_original(blind: Workplace) -> None:
+    blind.add("again", original_id=blind.keys["twice"], drawn_for_audit=True)
+    for filters in ({"mode": "leak"}, {"audit": True}):
+        assert found(blind, "ann", text="again", **filters) == []
+        assert following(blind, "ann", text="again", **filters) is None
+        assert found(blind, "eve", text="again", **filters) == ["again"]
+
+
 # --- The next case ------------------------------------------------------------------------------------------------
 
 
