@@ -105,9 +105,14 @@ def open_case(session: Session, person: Person, case_pk: int, config: ReviewConf
     if review is not None and review.finished_at is None:
         review.touched_at = now
     file = case_file(session, person, case, review)
-    run = session.get_one(Run, case.run_id)
-    append(session, person.pseudonym, Action.CASE_SEEN, run=run.digest, case_id=case.case_id, detail=_shown(file))
+    record_seen(session, person, file)
     return file
+
+
+def record_seen(session: Session, person: Person, file: CaseFile) -> None:
+    """Put it into the record that a person saw a case, and what of the model's word they were shown."""
+    run = session.get_one(Run, file.run_id)
+    append(session, person.pseudonym, Action.CASE_SEEN, run=run.digest, case_id=file.case_id, detail=_shown(file))
 
 
 def case_file(session: Session, person: Person, case: CaseRow, review: Review | None) -> CaseFile:

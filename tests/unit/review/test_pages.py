@@ -163,6 +163,12 @@ def test_the_text_alone_is_no_new_view(alone: TestClient, sqlite_desk: Desk) -> 
     assert narrative.group() in whole
 
 
+def test_the_text_of_a_case_that_was_not_opened_is_a_view(alone: TestClient, sqlite_desk: Desk) -> None:
+    before = _actions(sqlite_desk)
+    alone.get(f"/cases/{_key(sqlite_desk, 'both')}/text")
+    assert _actions(sqlite_desk) == [*before, Action.CASE_SEEN]
+
+
 def test_hostile_texts_are_escaped_everywhere(alone: TestClient, run: Run, sqlite_desk: Desk) -> None:
     key = _key(sqlite_desk, "markup")
     for path in (

@@ -24,7 +24,7 @@ from secondlook.review.app.views import (
     number_of,
     queue_view,
 )
-from secondlook.review.casefile import case_file, open_case
+from secondlook.review.casefile import case_file, open_case, record_seen
 from secondlook.review.decisions import case_of
 from secondlook.review.queue import facets, next_case, progress, queue_page
 from secondlook.review.record import Action, append
@@ -91,12 +91,15 @@ def case(request: Request, who: Who, case: Key) -> Response:
 @router.get("/cases/{case}/text")
 def text(request: Request, who: Who, case: Key) -> Response:
     """A part of the narrative with evidence and marks as they are now, without the page around it."""
-    params = request.query_params
-    with request.app.state.desk.reading() as reading:
+    params, desk = request.query_params, request.app.state.desk
+    with desk.reading() as reading:
         row = case_of(reading, who.person, case)
         chosen = select(Review).where(Review.case_id == row.id, Review.user_id == who.person.id)
         review = reading.scalars(chosen.where(Review.released_at.is_(None))).one_or_none()
         file = case_file(reading, who.person, row, review)
+    if review is None or review.finished_at is not None:  # of one underway, the record has that it was opened
+        with desk.writing() as writing:
+            record_seen(writing, who.person, file)
     return _shown("text.html.jinja", who, view=case_view(file, asked_of(params), number_of(params, "at", 0)))
 
 
