@@ -245,6 +245,8 @@ def export(
         run = run_named(session, run_name)
         book = codebook or codebook_of(run)
         result = taught(session, run, book, selection, redact)
+        said = selection or Selection()
+        reviewer = None if said.reviewer is None else _user(session, said.reviewer).pseudonym  # the record has no names
     if not result.annotations:
         raise DeskError(f"{run.name}: {_nothing(result)}; finish some cases first")
     counts = {
@@ -258,7 +260,6 @@ def export(
             fresh = Path(place) / out.name
             write(result, kind, fresh, book)
             digest = digest_of(fresh)
-            said = selection or Selection()
             detail = {
                 "format": kind,
                 "counts": counts,
@@ -266,7 +267,7 @@ def export(
                 "sha256": digest,
                 "redacted": redact is not None,
                 "since": said.since.isoformat() if said.since else None,
-                "reviewer": said.reviewer,
+                "reviewer": reviewer,
                 "at": now.astimezone(UTC).isoformat(timespec="seconds"),
             }
             with desk.writing() as session:
@@ -307,12 +308,15 @@ def _selected(session: Session, run: Run, chosen: Selection) -> Select[Any]:
     if chosen.since:
         query = query.where(Review.finished_at >= datetime.combine(chosen.since, time(), UTC))
     if chosen.reviewer is not None:
-        either = (User.name == chosen.reviewer) | (User.pseudonym == chosen.reviewer)
-        user = session.scalar(select(User.id).where(either))
-        if user is None:
-            raise DeskError("--reviewer: nobody has that name or pseudonym; see 'secondlook review user list'")
-        query = query.where(Review.user_id == user)
+        query = query.where(Review.user_id == _user(session, chosen.reviewer).id)
     return query
+
+
+def _user(session: Session, called: str) -> User:
+    user = session.scalar(select(User).where((User.name == called) | (User.pseudonym == called)))
+    if user is None:
+        raise DeskError("--reviewer: nobody has that name or pseudonym; see 'secondlook review user list'")
+    return user
 
 
 def _cases(session: Session, run: Run, selected: Select[Any]) -> Iterator[_Case]:

@@ -307,6 +307,7 @@ def test_an_export_stands_in_the_record_with_its_digest(desk: Desk, tmp_path: Pa
     said = json.loads(entry.detail)
     assert (entry.actor, entry.action, entry.run) == ("system", "exported", "ab" * 32)
     assert (said["sha256"], said["counts"]["annotations"], said["format"]) == (done.digest, 4, "jsonl")
+    assert said["reviewer"] == "r-ann"
     assert "clerk" not in entry.detail
 
 
