@@ -129,22 +129,30 @@ def is_blind(case: CaseRow, review: Review | None, person: Person) -> bool:
 
 def settle(session: Session, case: CaseRow) -> None:
     """Bring a case's status, and what the next to take it sees, to what its reviews say."""
-    active = [review for review in reviews_of(session, case.id) if review.released_at is None]
-    readers = [review for review in active if review.kind != Kind.ADJUDICATION]
-    judged = any(review.finished_at for review in active if review.kind == Kind.ADJUDICATION)
-    arms = _arms(case)
+    reviews = reviews_of(session, case.id)
+    arms, readers = _arms(case), _readers(reviews)
     free = list(arms)
     for review in readers:
         if review.arm in free:
             free.remove(Arm(review.arm))
     case.next_arm = free[0] if len(readers) < len(arms) and free else None
-    if sum(review.finished_at is not None for review in readers) < len(arms):
-        case.status = Status.TAKEN if readers else Status.OPEN
-    elif disputed_modes(session, case.id):
-        case.status = Status.SETTLED if judged else Status.DISPUTED
-    else:
-        case.status = Status.FINISHED
+    case.status = status_of(session, case, reviews)
     session.flush()
+
+
+def status_of(session: Session, case: CaseRow, reviews: list[Review]) -> Status:
+    """How far a case is, by all its reviews."""
+    readers = _readers(reviews)
+    if sum(review.finished_at is not None for review in readers) < len(_arms(case)):
+        return Status.TAKEN if readers else Status.OPEN
+    if not disputed_modes(session, case.id):
+        return Status.FINISHED
+    judges = [review for review in reviews if review.kind == Kind.ADJUDICATION and review.released_at is None]
+    return Status.SETTLED if any(review.finished_at for review in judges) else Status.DISPUTED
+
+
+def _readers(reviews: Iterable[Review]) -> list[Review]:
+    return [review for review in reviews if review.kind != Kind.ADJUDICATION and review.released_at is None]
 
 
 def disputed_modes(session: Session, case_pk: int) -> list[str]:

@@ -21,9 +21,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from secondlook.errors import MissingError
+from secondlook.review.assignment import reviews_of, status_of
 from secondlook.review.intake import case_digests, sealed
 from secondlook.review.record import Action, first_break, head_of, storable, together
-from secondlook.review.tables import CaseRow, Decision, Entry, Mark, Review, Run, ScoreRow, User
+from secondlook.review.tables import CaseRow, Decision, Entry, Mark, Review, Run, ScoreRow, Status, User
 
 RESTORE = "restore the desk from a backup: 'secondlook review restore'"
 MOST_PROBLEMS = 100
@@ -244,6 +245,7 @@ class _State:
     """What a review holds, as the record or as its rows have it."""
 
     kind: str | None = None
+    arm: str | None = None
     decisions: dict[str, tuple[str, str]] = field(default_factory=dict)
     marks: list[tuple[str, int, int]] = field(default_factory=list)
     note: str = _NO_NOTE
@@ -254,7 +256,7 @@ class _State:
     def same(self, other: _State) -> bool:
         """Whether both say the same."""
         mine, others = (
-            (state.decisions, sorted(state.marks), state.note, state.finished, state.released)
+            (state.kind, state.arm, state.decisions, sorted(state.marks), state.note, state.finished, state.released)
             for state in (self, other)
         )
         return mine == others
@@ -282,6 +284,10 @@ def _check_reviews(session: Session, run: Run, cases: Sequence[CaseRow], found: 
                 f"run '{run.name}', case '{ids[key]}': the review by {whose} is not what the record says; {RESTORE}"
             )
     found.reviews += len(stored)
+    begun = {key for key, _ in stored}
+    for case in cases:
+        if case.status != (status_of(session, case, reviews_of(session, case.id)) if case.id in begun else Status.OPEN):
+            found.add(f"run '{run.name}', case '{case.case_id}': its status is not what its reviews say; {RESTORE}")
 
 
 def _stored_reviews(session: Session, keys: Sequence[int]) -> dict[tuple[int, str], _State]:
@@ -292,6 +298,7 @@ def _stored_reviews(session: Session, keys: Sequence[int]) -> dict[tuple[int, st
     states = {
         review.id: _State(
             kind=review.kind,
+            arm=review.arm,
             note=hashlib.sha256(review.note.encode("utf-8", "replace")).hexdigest(),
             finished=review.finished_at is not None,
             released=review.released_at is not None,
@@ -310,6 +317,8 @@ def _apply(state: _State, action: str, detail: dict[str, Any]) -> None:
     if (kind := detail.get("kind")) is not None:
         if state.kind not in (None, kind):  # begun anew as another kind: nothing of before counts
             state.__init__()  # type: ignore[misc]
+        if action == Action.CASE_SEEN and (state.kind is None or state.released):  # what was shown when it was taken
+            state.arm = detail["shown"]
         state.kind = kind
     if action == Action.CASE_SEEN:
         if kind is not None and state.released:  # taken again
