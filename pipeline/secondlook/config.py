@@ -247,11 +247,12 @@ class ReviewConfig(Strict):
 
     ``double_share`` of the cases goes to two reviewers who do not see each other's decisions; one of the two does
     not see what the model said either in ``unprompted_share`` of them. ``seed`` says which. ``suppress_below`` is the
-    count from which patterns across cases are shown. A sign-in ends after ``idle_minutes`` without a request, and
-    after ``session_hours`` in any case; after ``sign_in_attempts`` that failed by name, or ``address_attempts`` by
-    address, within ``sign_in_minutes``, further ones are refused: a whole office may come from one address. A case
-    that was taken and left alone for ``release_hours`` is free again. ``longest_pause_seconds`` between two actions
-    counts as time on a case. ``party_columns`` are the columns that name persons: redaction knows them by these.
+    count from which patterns across cases are shown, ``page_cases`` how many cases a page of the queue has. A sign-in
+    ends after ``idle_minutes`` without a request, and after ``session_hours`` in any case; after ``sign_in_attempts``
+    that failed by name, or ``address_attempts`` by address, within ``sign_in_minutes``, further ones are refused: a
+    whole office may come from one address. A case that was taken and left alone for ``release_hours`` is free again.
+    ``longest_pause_seconds`` between two actions counts as time on a case. ``party_columns`` are the columns that name
+    persons: redaction knows them by these.
     """
 
     double_share: Annotated[float, Field(ge=0, le=1)] = 0.1

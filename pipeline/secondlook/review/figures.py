@@ -166,7 +166,7 @@ def figures(known: Counted, config: ReviewConfig, reader: int | None) -> Figures
     """The figures that a reader may see.
 
     Args:
-        known: what was known.
+        known: what :func:`count` gave.
         config: its ``suppress_below`` counts for readers other than administrators.
         reader: the account that figures of single people are of; None for an administrator, who sees those of all.
     """

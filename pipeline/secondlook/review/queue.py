@@ -1,8 +1,8 @@
 """Queue: what is to be read, in which order? Server-side, a page at a time.
 
-Every question is answered from an index; nothing here looks at all cases of a large run but to count
-them, and what is counted under a filter is counted up to :data:`MOST_COUNTED`. Copies do not come up by themselves:
-they are read with the case that they copy, and found by their id.
+Every question is answered from an index; nothing here looks at all cases of a large run but to count them, and what is
+counted under a filter is counted up to :data:`MOST_COUNTED`. Copies do not come up by themselves: they are read with
+the case that they copy, and found by their id.
 """
 
 from __future__ import annotations
