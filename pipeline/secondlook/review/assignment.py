@@ -35,6 +35,9 @@ from secondlook.review.tables import (
 UNFINISHED = (Status.OPEN, Status.TAKEN)
 """Of a case whose reviews are not all there yet."""
 
+DONE = (Status.FINISHED, Status.SETTLED)
+"""Of a case that nobody needs to read again."""
+
 _PLACES = 1 << 31
 """So many places :func:`lot_of` may draw: PostgreSQL's integers go no further."""
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from secondlook.config import ReviewConfig
 from secondlook.review.accounts import Person
-from secondlook.review.assignment import UNFINISHED, claim, disputed_modes, is_blind, reviews_of
+from secondlook.review.assignment import DONE, UNFINISHED, claim, disputed_modes, is_blind, reviews_of
 from secondlook.review.decisions import ReviewState, can_reopen, case_of, modes_to_decide, state_of
 from secondlook.review.record import Action, append
 from secondlook.review.tables import Arm, CaseRow, EvidenceRow, Kind, Review, Role, Run, ScoreRow, Status, User
@@ -149,7 +149,7 @@ def case_file(session: Session, person: Person, case: CaseRow, review: Review | 
         drawn_for_audit=case.drawn_for_audit and not blind,
         status=Status(case.status),
         review=None if review is None else state_of(session, review),
-        read_only_because=None if review is not None else _why_not(session, person, case, blind),
+        read_only_because=None if review is not None else _why_not(session, case, blind),
         can_reopen=review is not None and can_reopen(case, review),
         blind=blind,
         to_decide=[] if review is None else modes_to_decide(session, case, review),
@@ -200,9 +200,9 @@ def _others(session: Session, person: Person, case: CaseRow) -> list[OtherReview
     ]
 
 
-def _why_not(session: Session, person: Person, case: CaseRow, blind: bool) -> str:
-    """Why a person may only read a case."""
-    if case.status in (Status.FINISHED, Status.SETTLED):
+def _why_not(session: Session, case: CaseRow, blind: bool) -> str:
+    """Why whoever has no review of a case may only read it."""
+    if case.status in DONE:
         return "This case is finished."
     active = [review for review in reviews_of(session, case.id) if review.released_at is None]
     if case.status == Status.DISPUTED:

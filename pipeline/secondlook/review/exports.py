@@ -43,6 +43,7 @@ from secondlook.errors import CodebookError, DeskError, did_you_mean
 from secondlook.interchange import FORMATS as INTERCHANGE
 from secondlook.interchange import export_annotations
 from secondlook.review.accounts import run_named
+from secondlook.review.assignment import DONE
 from secondlook.review.database import Desk
 from secondlook.review.record import SYSTEM, Action, append
 from secondlook.review.tables import (
@@ -321,7 +322,7 @@ def _user(session: Session, called: str) -> User:
 
 def _cases(session: Session, run: Run, selected: Select[Any]) -> Iterator[_Case]:
     """Cases that are decided, some hundred at a time, in the order of the queue."""
-    done = CaseRow.status.in_((Status.FINISHED, Status.SETTLED))
+    done = CaseRow.status.in_(DONE)
     query = select(CaseRow.id).where(CaseRow.run_id == run.id, done, CaseRow.id.in_(selected)).order_by(CaseRow.rank)
     keys = session.scalars(query).all()
     for start in range(0, len(keys), _CASES):

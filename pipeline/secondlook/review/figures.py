@@ -25,11 +25,11 @@ from secondlook.review.agreement import (
     by_reviewer,
     read_twice,
 )
+from secondlook.review.assignment import DONE
 from secondlook.review.estimates import Figure, share, unknown
 from secondlook.review.missed import Audit, audit
 from secondlook.review.tables import CaseRow, Kind, Review, Run, ScoreRow, Status, User, Verdict
 from secondlook.review.verdicts import (
-    DONE,
     IS_READ,
     Decided,
     count_decided,

@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from secondlook.config import ReviewConfig
 from secondlook.errors import MissingError
 from secondlook.review.accounts import Person, check_access
-from secondlook.review.assignment import UNFINISHED, is_blind
+from secondlook.review.assignment import DONE, UNFINISHED, is_blind
 from secondlook.review.record import storable
 from secondlook.review.search import matching
 from secondlook.review.tables import Arm, CaseRow, FieldRow, Kind, Review, Role, Run, ScoreRow, Status, User, mode_bit
@@ -386,7 +386,7 @@ def next_case(
     """
     check_access(person, run_id)
     latest = now - timedelta(hours=config.release_hours)
-    unfinished = CaseRow.status.not_in((Status.FINISHED, Status.SETTLED))
+    unfinished = CaseRow.status.not_in(DONE)
     question = _ask(session, person, run_id, filters, unfinished)
     return (
         _begun(session, person, run_id, question)
@@ -486,7 +486,7 @@ def progress(session: Session, person: Person, run_id: int, now: datetime) -> Pr
     check_access(person, run_id)
     cases = select(func.count()).where(CaseRow.run_id == run_id, CaseRow.original_id.is_(None))
     total = session.scalar(cases) or 0
-    finished = session.scalar(cases.where(CaseRow.status.in_((Status.FINISHED, Status.SETTLED)))) or 0
+    finished = session.scalar(cases.where(CaseRow.status.in_(DONE))) or 0
     midnight = _midnight(now.astimezone(UTC).date())
     today = select(func.count()).where(
         Review.run_id == run_id, Review.finished_at >= midnight, Review.finished_at < midnight + timedelta(days=1)

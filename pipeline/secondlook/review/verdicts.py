@@ -28,10 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from secondlook.review.assignment import DONE
 from secondlook.review.tables import CaseRow, Decision, Kind, Mark, Review, Run, ScoreRow, Status, Verdict
-
-DONE = (Status.FINISHED, Status.SETTLED)
-"""Nobody needs to read the case again."""
 
 COMPLETE = (*DONE, Status.DISPUTED)
 """All reviews that the case was to have are finished."""
