@@ -46,7 +46,7 @@ WAIT_SECONDS = 10
 """How long a write waits for another to end before it is refused."""
 
 _PART = 8_000_000
-
+"""Characters of JSON in one statement: PostgreSQL takes no more than a gigabyte at once."""
 
 LOST = "the connection to it was lost; is the server running? Try again"
 
@@ -298,6 +298,11 @@ def _is_current(desk: Desk, connection: Connection, create: bool) -> bool:
     return found == revision()
 
 
+def is_sqlite(session: Session) -> bool:
+    """Whether a session is one of an SQLite desk."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
 def insert_rows(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert many rows quickly, on either database; all have the same columns.
 
@@ -306,7 +311,7 @@ def insert_rows(session: Session, table: Table, rows: Sequence[Mapping[str, Any]
     """
     if not rows:
         return
-    if session.get_bind().dialect.name == "sqlite":
+    if is_sqlite(session):
         session.execute(insert(table), rows)
         return
     columns, dialect = [table.c[name] for name in rows[0]], session.get_bind().dialect
@@ -324,7 +329,7 @@ def insert_rows(session: Session, table: Table, rows: Sequence[Mapping[str, Any]
 
 def align_keys(session: Session, table: Table) -> None:
     """Let a table's next key be one more than its largest, after rows that came with keys of their own."""
-    if session.get_bind().dialect.name == "postgresql":
+    if not is_sqlite(session):
         sequence = func.pg_get_serial_sequence(table.name, "id")
         largest = select(func.coalesce(func.max(table.c.id), 1)).scalar_subquery()
         session.execute(select(func.setval(sequence, largest)))
@@ -344,7 +349,7 @@ def _for_json(column: Column[Any], value: Any, dialect: Dialect) -> Any:
 
 
 def _parts(rows: Iterable[str]) -> Iterator[list[str]]:
-    """Rows in parts of some megabytes: PostgreSQL takes no more than a gigabyte at once."""
+    """Rows in parts of about :data:`_PART` characters."""
     part, size = [], 0
     for row in rows:
         part.append(row)

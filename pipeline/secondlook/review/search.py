@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Select, column, func, literal_column, select, table, text
 from sqlalchemy.orm import Session
 
+from secondlook.review.database import is_sqlite
+
 MOST_WORDS = 12
 """Of a question; further ones are left out."""
 
@@ -25,7 +27,7 @@ def add_to_index(session: Session, cases: Sequence[tuple[int, str]]) -> None:
     if not cases:
         return
     rows = [(key, _plain(text_).encode()[:LONGEST].decode(errors="ignore")) for key, text_ in cases]
-    if _is_sqlite(session):
+    if is_sqlite(session):
         insert = "INSERT INTO case_text (rowid, content) VALUES (:key, :content)"
         session.execute(text(insert), [{"key": key, "content": content} for key, content in rows])
         return
@@ -51,7 +53,7 @@ def matching(session: Session, question: str) -> Select[tuple[int]] | None:
     words = words_of(question)
     if not words:
         return None
-    if _is_sqlite(session):
+    if is_sqlite(session):
         asked = " ".join(f'"{word}"*' for word in words)
         found = table("case_text", column("rowid"), column("case_text"))
         return select(found.c.rowid).where(found.c.case_text.op("MATCH")(asked))
@@ -65,7 +67,3 @@ def _plain(text_: str) -> str:
     if not text_.isascii():
         text_ = "".join(c for c in unicodedata.normalize("NFKD", text_) if not unicodedata.combining(c))
     return _BETWEEN.sub(" ", text_.replace("_", " ")).casefold().strip()
-
-
-def _is_sqlite(session: Session) -> bool:
-    return session.get_bind().dialect.name == "sqlite"
