@@ -112,6 +112,12 @@ def reviews_of(session: Session, case_pk: int) -> list[Review]:
     return list(session.scalars(chosen.execution_options(populate_existing=True)))
 
 
+def review_by(session: Session, person: Person, case_pk: int) -> Review | None:
+    """A person's own review of a case as it is now, released or not; None if they have none."""
+    chosen = select(Review).where(Review.case_id == case_pk, Review.user_id == person.id)
+    return session.scalars(chosen.execution_options(populate_existing=True)).one_or_none()
+
+
 def is_blind(case: CaseRow, review: Review | None, person: Person) -> bool:
     """Whether what the model said of a case must be hidden from a person.
 
@@ -211,10 +217,7 @@ def _place_for(
 def _original_is_blind(session: Session, person: Person, case: CaseRow) -> bool:
     """What the model said of a copy says what it said of the original."""
     original = session.get(CaseRow, case.original_id) if case.original_id is not None else None
-    if original is None:
-        return False
-    chosen = select(Review).where(Review.case_id == original.id, Review.user_id == person.id)
-    return is_blind(original, session.scalars(chosen).one_or_none(), person)
+    return original is not None and is_blind(original, review_by(session, person, original.id), person)
 
 
 def _release_stale(

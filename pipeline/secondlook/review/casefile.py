@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from secondlook.config import ReviewConfig
 from secondlook.review.accounts import Person
-from secondlook.review.assignment import DONE, UNFINISHED, claim, disputed_modes, is_blind, reviews_of
+from secondlook.review.assignment import DONE, UNFINISHED, claim, disputed_modes, is_blind, review_by, reviews_of
 from secondlook.review.decisions import ReviewState, can_reopen, case_of, modes_to_decide, state_of
 from secondlook.review.record import Action, append
 from secondlook.review.tables import Arm, CaseRow, EvidenceRow, Kind, Review, Role, Run, ScoreRow, Status, User
@@ -164,8 +164,7 @@ def _modes(run: Run) -> list[dict[str, Any]]:
 
 
 def _is_blind(session: Session, person: Person, case: CaseRow) -> bool:
-    mine = select(Review).where(Review.case_id == case.id, Review.user_id == person.id)
-    return is_blind(case, session.scalars(mine).one_or_none(), person)
+    return is_blind(case, review_by(session, person, case.id), person)
 
 
 def _scores(session: Session, case: CaseRow, run: Run) -> dict[str, ScoreView]:

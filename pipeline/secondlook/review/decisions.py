@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from secondlook.config import ReviewConfig
 from secondlook.errors import ConflictError, DeskError, RefusedError, did_you_mean
 from secondlook.review.accounts import Person, check_access
-from secondlook.review.assignment import UNFINISHED, disputed_modes, hold, settle
+from secondlook.review.assignment import UNFINISHED, disputed_modes, hold, review_by, settle
 from secondlook.review.record import Action, append
 from secondlook.review.tables import Arm, CaseRow, Decision, Kind, Mark, Review, Run, ScoreRow, Step, Verdict
 
@@ -324,8 +324,7 @@ class _Work:
     def begin(cls, session: Session, person: Person, case_pk: int, version: int, *, finished: bool = False) -> _Work:
         case = case_of(session, person, case_pk)
         hold(session, case)
-        chosen = select(Review).where(Review.case_id == case.id, Review.user_id == person.id)
-        review = session.scalars(chosen.execution_options(populate_existing=True)).one_or_none()
+        review = review_by(session, person, case.id)
         if review is None:
             raise RefusedError(f"{_name(case)}: is not yours to decide; open it first, or take the next one")
         digest = session.scalars(select(Run.digest).where(Run.id == case.run_id)).one()

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 
 from secondlook.errors import MissingError
 from secondlook.review import decisions
 from secondlook.review.app.security import Visitor, visitor
+from secondlook.review.assignment import review_by
 from secondlook.review.decisions import LONGEST_NOTE, LONGEST_REASON, ReviewState
 from secondlook.review.queue import Filters, Order, next_case
-from secondlook.review.tables import Review, Status, Verdict
+from secondlook.review.tables import Status, Verdict
 
 router = APIRouter(prefix="/api")
 
@@ -135,8 +135,7 @@ def current(request: Request, who: Who, case: Key) -> StateAnswer:
     """The person's review of a case as it is now."""
     with request.app.state.desk.reading() as reading:
         row = decisions.case_of(reading, who.person, case)
-        chosen = select(Review).where(Review.case_id == row.id, Review.user_id == who.person.id)
-        review = reading.scalars(chosen).one_or_none()
+        review = review_by(reading, who.person, row.id)
         if review is None:
             raise MissingError("you have no review of this case; open it first")
         return _answer(decisions.state_of(reading, review))

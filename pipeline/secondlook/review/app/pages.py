@@ -24,11 +24,12 @@ from secondlook.review.app.views import (
     number_of,
     queue_view,
 )
+from secondlook.review.assignment import review_by
 from secondlook.review.casefile import case_file, open_case, record_seen
 from secondlook.review.decisions import case_of
 from secondlook.review.queue import facets, next_case, progress, queue_page
 from secondlook.review.record import Action, append
-from secondlook.review.tables import Review, Run
+from secondlook.review.tables import Run
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -94,8 +95,8 @@ def text(request: Request, who: Who, case: Key) -> Response:
     params, desk = request.query_params, request.app.state.desk
     with desk.reading() as reading:
         row = case_of(reading, who.person, case)
-        chosen = select(Review).where(Review.case_id == row.id, Review.user_id == who.person.id)
-        review = reading.scalars(chosen.where(Review.released_at.is_(None))).one_or_none()
+        mine = review_by(reading, who.person, row.id)
+        review = mine if mine and mine.released_at is None else None
         file = case_file(reading, who.person, row, review)
     if review is None or review.finished_at is not None:  # of one underway, the record has that it was opened
         with desk.writing() as writing:
