@@ -6,6 +6,7 @@ module                 what it answers
 ``rendering``          how does what the desk knows become a page?
 ``security``           whose request is this, and may it do that?
 ``sign_in``            how do people come in and leave?
+``common``             what do all routes take, and what do they look up first?
 ``answers``            what is a browser told when something cannot be done?
 ``pages``              what is there to read and to decide, as pages?
 ``api``                the same, as JSON

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from secondlook.errors import MissingError
 from secondlook.review import decisions
-from secondlook.review.app.security import Visitor, visitor
+from secondlook.review.app.common import LARGEST, Who
+from secondlook.review.app.security import Visitor
 from secondlook.review.assignment import review_by
 from secondlook.review.decisions import LONGEST_NOTE, LONGEST_REASON, ReviewState
 from secondlook.review.queue import Filters, Order, next_case
@@ -23,10 +24,6 @@ from secondlook.review.tables import Status, Verdict
 
 router = APIRouter(prefix="/api")
 
-LARGEST = 1 << 31
-"""Keys, versions and offsets are below this: PostgreSQL's integers go no further."""
-
-Who = Annotated[Visitor, Depends(visitor)]
 Key = Annotated[int, Path(ge=1, lt=LARGEST)]
 Place = Annotated[int, Field(ge=0, lt=LARGEST)]
 Mode = Annotated[str, Field(min_length=1, max_length=63)]

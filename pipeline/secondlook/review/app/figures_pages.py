@@ -10,15 +10,13 @@ from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy.orm import Session
 
-from secondlook.errors import MissingError
-from secondlook.review.accounts import check_access
+from secondlook.review.app.common import LARGEST, Who, run_of
 from secondlook.review.app.parts import figure_parts, pattern_part
 from secondlook.review.app.rendering import page
-from secondlook.review.app.security import Visitor, visitor
+from secondlook.review.app.security import Visitor
 from secondlook.review.database import Desk
 from secondlook.review.figures import count, figures
 from secondlook.review.patterns import MONTH, Count, check_column, choices, patterns
@@ -30,12 +28,8 @@ router = APIRouter(default_response_class=HTMLResponse)
 LASTS = timedelta(minutes=1)
 """How long what was counted is shown again."""
 
-LARGEST = 1 << 31
-"""Keys are below this: PostgreSQL's integers go no further."""
-
 COUNTS = {Count.FLAGGED: "what the model flagged", Count.CONFIRMED: "what reviewers confirmed"}
 
-Who = Annotated[Visitor, Depends(visitor)]
 Key = Annotated[int, Query(ge=1, lt=LARGEST)]
 Result = TypeVar("Result")
 
@@ -77,7 +71,7 @@ def show_figures(request: Request, who: Who, run: Key) -> Response:
     """Figures of a queue; those of single people are for administrators, and for themselves."""
     desk, config, now = request.app.state.desk, request.app.state.config, datetime.now(UTC)
     with desk.reading() as session:
-        row = _run(session, who, run)
+        row = run_of(session, who, run)
         at, known = _kept(request).get(("figures", run), now, lambda: count(session, row, now))
     reader = None if who.person.role == Role.ADMINISTRATOR else who.person.id
     _record(desk, who, row, {"page": "figures"})
@@ -97,7 +91,7 @@ def show_patterns(
     """How often each mode is flagged, or confirmed, by a column of the input or by month."""
     desk, config, now = request.app.state.desk, request.app.state.config, datetime.now(UTC)
     with desk.reading() as session:
-        row = _run(session, who, run)
+        row = run_of(session, who, run)
         columns = choices(session, run)
         asked = ("patterns", run, by, what)
         check_column(by, columns)
@@ -115,14 +109,6 @@ def _kept(request: Request) -> Kept:
         state.kept = Kept()
     kept: Kept = state.kept
     return kept
-
-
-def _run(session: Session, who: Visitor, run: int) -> Run:
-    row = session.get(Run, run)
-    if row is None:
-        raise MissingError("there is no such queue on the desk; go back to the queues")
-    check_access(who.person, run)
-    return row
 
 
 def _record(desk: Desk, who: Visitor, run: Run, detail: dict[str, str]) -> None:

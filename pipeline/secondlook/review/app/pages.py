@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from secondlook.errors import MissingError
-from secondlook.review.accounts import check_access
+from secondlook.review.app.common import LARGEST, Who, run_of
 from secondlook.review.app.rendering import page
-from secondlook.review.app.security import Visitor, visitor
+from secondlook.review.app.security import Visitor
 from secondlook.review.app.views import (
     CASE_KEYS,
     QUEUE_KEYS,
@@ -33,10 +32,6 @@ from secondlook.review.tables import Run
 
 router = APIRouter(default_response_class=HTMLResponse)
 
-LARGEST = 1 << 31
-"""Keys are below this: PostgreSQL's integers go no further."""
-
-Who = Annotated[Visitor, Depends(visitor)]
 Key = Annotated[int, Path(ge=1, lt=LARGEST)]
 
 NOTHING_LEFT = "There is nothing left to read here for you. Finished cases are in the list below."
@@ -61,7 +56,7 @@ def queue(request: Request, who: Who, run: Key) -> Response:
     asked, number = asked_of(params, state.order), number_of(params, "page", 1)
     now = datetime.now(UTC)
     with state.desk.reading() as reading:
-        row = _run(reading, who, run)
+        row = run_of(reading, who, run)
         found = queue_page(reading, who.person, run, asked.filters, number, state.config.page_cases)
         view = queue_view(row, asked, found, progress(reading, who.person, run, now), facets(reading, run))
     with state.desk.writing() as writing:
@@ -124,7 +119,7 @@ def _opened(request: Request, who: Visitor, case: int, also: Action | None = Non
     with state.desk.writing() as writing:
         file = open_case(writing, who.person, case, state.config, datetime.now(UTC))
         if also is not None:
-            run = _run(writing, who, file.run_id)
+            run = run_of(writing, who, file.run_id)
             append(writing, who.person.pseudonym, also, run=run.digest, case_id=file.case_id)
     return case_view(file, asked, at, "/print" if also == Action.CASE_PRINTED else "")
 
@@ -134,14 +129,6 @@ def _runs(session: Session, who: Visitor) -> list[Run]:
     if who.person.run_ids is not None:
         chosen = chosen.where(Run.id.in_(who.person.run_ids))
     return list(session.scalars(chosen))
-
-
-def _run(session: Session, who: Visitor, run: int) -> Run:
-    row = session.get(Run, run)
-    if row is None:
-        raise MissingError("there is no such queue on the desk; go back to the queues")
-    check_access(who.person, run)
-    return row
 
 
 def _shown(template: str, who: Visitor, **values: Any) -> HTMLResponse:
