@@ -48,8 +48,8 @@ from secondlook.bundle import Bundle, default_bundle, load_bundle
 from secondlook.config import ReviewConfig, ScoreConfig
 from secondlook.readers import ReadOptions
 from secondlook.review import accounts, record
-from secondlook.review.database import Desk, open_desk
-from secondlook.review.intake import add_run, align_keys, insert_rows
+from secondlook.review.database import Desk, align_keys, insert_rows, open_desk
+from secondlook.review.intake import add_run
 from secondlook.review.tables import CaseRow, Decision, Entry, Review, Role, Run, ScoreRow, User
 from secondlook.schema import Span
 from secondlook.score import score

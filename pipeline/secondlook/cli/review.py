@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,14 +90,11 @@ def open_run(
     check_place(place)
     if run is not None:
         _check_run(run)
-    opened = open_desk(desk, create=run is not None)
-    try:
+    with open_desk(desk, create=run is not None) as opened:
         access_of(opened, place, lambda path: None)  # before the run is read, which takes its time
         if run is not None:
             _add(opened, run, bundle, choices)
         serve(opened, choices, place, next_.value, lambda line: typer.echo(safe(line)))
-    finally:
-        opened.close()
     typer.echo("Stopped.")
 
 
@@ -151,12 +149,10 @@ def add_user(
     from secondlook.review.tables import Role
 
     password = _password(password_stdin)
-    opened = open_desk(desk, create=True)
-    with opened.writing() as session:
+    with open_desk(desk, create=True) as opened, opened.writing() as session:
         person = accounts.add_user(session, name, Role(role.value), password, _now())
         for one in queue or ():
             accounts.assign_queue(session, accounts.run_named(session, one).id, name, SYSTEM, _now())
-    opened.close()
     typer.echo(f"{person.name}: {person.role.value}; records and exports say {person.pseudonym}")
     if not queue and role is not RoleName.ADMINISTRATOR:
         typer.echo(f"They may read no queue yet: secondlook review assign {person.name} RUN")
@@ -172,10 +168,8 @@ def list_users(desk: DeskPlace = DEFAULT_DESK) -> None:
     from secondlook.review.database import open_desk
     from secondlook.terminal import console
 
-    opened = open_desk(desk)
-    with opened.reading() as session:
+    with open_desk(desk) as opened, opened.reading() as session:
         people, names = accounts.list_users(session), accounts.run_names(session)
-    opened.close()
     table = Table("name", "role", "pseudonym", "queues", "")
     for one in people:
         queues = "all" if one.run_ids is None else ", ".join(sorted(safe(names[run]) for run in one.run_ids))
@@ -190,10 +184,8 @@ def disable_user(name: UserName, desk: DeskPlace = DEFAULT_DESK) -> None:
     from secondlook.review import accounts
     from secondlook.review.database import open_desk
 
-    opened = open_desk(desk)
-    with opened.writing() as session:
+    with open_desk(desk) as opened, opened.writing() as session:
         accounts.disable_user(session, name, _now())
-    opened.close()
     typer.echo(safe(f"{name}: disabled"))
 
 
@@ -204,11 +196,10 @@ def set_password(name: UserName, password_stdin: FromStandardInput = False, desk
     from secondlook.review import accounts
     from secondlook.review.database import open_desk
 
-    opened = open_desk(desk)
-    password = _password(password_stdin)
-    with opened.writing() as session:
-        accounts.set_password(session, name, password, _now())
-    opened.close()
+    with open_desk(desk) as opened:
+        password = _password(password_stdin)
+        with opened.writing() as session:
+            accounts.set_password(session, name, password, _now())
     typer.echo(safe(f"{name}: another password"))
 
 
@@ -224,11 +215,9 @@ def assign(
     from secondlook.review.database import open_desk
     from secondlook.review.record import SYSTEM
 
-    opened = open_desk(desk)
-    with opened.writing() as session:
+    with open_desk(desk) as opened, opened.writing() as session:
         found = accounts.run_named(session, run)
         accounts.assign_queue(session, found.id, name, SYSTEM, _now())
-    opened.close()
     typer.echo(safe(f"{name}: may read {found.name}"))
 
 
@@ -247,7 +236,5 @@ def _password(from_standard_input: bool) -> str:
     return password
 
 
-def _now() -> Any:
-    from datetime import UTC, datetime
-
+def _now() -> datetime:
     return datetime.now(UTC)

@@ -47,8 +47,7 @@ def export(
     from secondlook.review.exports import export as run_export
 
     choices = load_config(config, ReviewConfig)
-    opened = open_desk(desk)
-    try:
+    with open_desk(desk) as opened:
         done = run_export(
             opened,
             run,
@@ -59,8 +58,6 @@ def export(
             codebook=load_codebook(codebook) if codebook else None,
             redact=choices if redact else None,
         )
-    finally:
-        opened.close()
     typer.echo(f"{done.counts['annotations']} annotations written to {safe(str(out))}")
     if done.counts["second"]:
         typer.echo(
