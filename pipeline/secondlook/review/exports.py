@@ -18,7 +18,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,14 @@ class Taught:
         self.second += other.second
         self.adjudications += other.adjudications
         self.left_out += other.left_out
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {
+            "annotations": len(self.annotations),
+            "second": len(self.second),
+            "adjudications": len(self.adjudications),
+        }
 
     def gold(self) -> list[Annotation]:
         """The annotations with every adjudicated label in place; whoever adjudicated stands for the whole."""
@@ -247,37 +255,24 @@ def export(
         book = codebook or codebook_of(run)
         result = taught(session, run, book, selection, redact)
         said = selection or Selection()
-        reviewer = None if said.reviewer is None else _user(session, said.reviewer).pseudonym  # the record has no names
+        if said.reviewer is not None:  # the record has no names
+            said = replace(said, reviewer=_user(session, said.reviewer).pseudonym)
     if not result.annotations:
         raise DeskError(f"{run.name}: {_nothing(result)}; finish some cases first")
-    counts = {
-        "annotations": len(result.annotations),
-        "second": len(result.second),
-        "adjudications": len(result.adjudications),
-    }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
             fresh = Path(place) / out.name
             write(result, kind, fresh, book)
-            digest = digest_of(fresh)
-            detail = {
-                "format": kind,
-                "counts": counts,
-                "left_out": dict(result.left_out),
-                "sha256": digest,
-                "redacted": redact is not None,
-                "since": said.since.isoformat() if said.since else None,
-                "reviewer": reviewer,
-                "at": now.astimezone(UTC).isoformat(timespec="seconds"),
-            }
+            done = Exported(result.counts(), dict(result.left_out), digest_of(fresh))
+            detail = _detail(done, kind, said, redact is not None, now)
             with desk.writing() as session:
                 append(session, actor, Action.EXPORTED, run=run.digest, detail=detail)
             os.replace(fresh, out)
             to_disk(out.parent)
     except OSError as cause:
         raise DeskError(f"{out}: cannot be written ({cause.strerror}); give --out another place") from None
-    return Exported(counts, dict(result.left_out), digest)
+    return done
 
 
 def digest_of(path: Path) -> str:
@@ -296,6 +291,20 @@ def annotation_id(narrative: str) -> str:
     'own-7aa2ae4a8fd7b8ac'
     """
     return f"own-{hashlib.sha256(narrative.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def _detail(done: Exported, kind: str, selection: Selection, redacted: bool, now: datetime) -> dict[str, Any]:
+    """What the record keeps of an export."""
+    return {
+        "format": kind,
+        "counts": dict(done.counts),
+        "left_out": dict(done.left_out),
+        "sha256": done.digest,
+        "redacted": redacted,
+        "since": selection.since.isoformat() if selection.since else None,
+        "reviewer": selection.reviewer,
+        "at": now.astimezone(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _nothing(result: Taught) -> str:
