@@ -186,17 +186,6 @@ def check_access(person: Person, run_id: int) -> None:
         raise RefusedError("This queue is not assigned to you; an administrator can assign it.")
 
 
-def check_role(person: Person, role: Role) -> None:
-    """See that somebody has a role, or one above it.
-
-    Raises:
-        RefusedError: they have not.
-    """
-    roles = list(Role)
-    if roles.index(person.role) < roles.index(role):
-        raise RefusedError(f"This takes the role '{role}'; yours is '{person.role}'.")
-
-
 def sign_in(desk: Desk, name: str, password: str, address: str, config: ReviewConfig, now: datetime) -> SignedIn:
     """Open a session for whoever knows the password.
 

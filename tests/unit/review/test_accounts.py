@@ -334,21 +334,6 @@ def test_a_run_is_named_by_name_folder_or_digest(desk: Desk, now: datetime) -> N
                 accounts.run_named(session, unknown)
 
 
-def test_each_role_may_do_what_those_below_it_may(sqlite_desk: Desk, now: datetime) -> None:
-    with sqlite_desk.writing() as session:
-        people = {role: accounts.add_user(session, role.value, role, None, now) for role in Role}
-    allowed = set()
-    for role, one in people.items():
-        for asked in Role:
-            try:
-                accounts.check_role(one, asked)
-            except RefusedError:
-                continue
-            allowed.add((role, asked))
-    r, j, a = Role.REVIEWER, Role.ADJUDICATOR, Role.ADMINISTRATOR
-    assert allowed == {(r, r), (j, r), (j, j), (a, r), (a, j), (a, a)}
-
-
 def test_whoever_works_alone_has_one_account_without_a_password(sqlite_desk: Desk, now: datetime) -> None:
     first, second = accounts.enter(sqlite_desk, CONFIG, now), accounts.enter(sqlite_desk, CONFIG, now)
     assert first.person == second.person
