@@ -17,8 +17,7 @@ from starlette.datastructures import QueryParams
 
 from secondlook.codebook import Codebook, Mode
 from secondlook.page import METADATA_CHARACTERS, Badge, ModeMark, PagePlace, badge, mode_marks, percent, segments
-from secondlook.review import casefile
-from secondlook.review.casefile import CaseFile, OtherReview
+from secondlook.review.casefile import CaseFile, ModeView, OtherReview
 from secondlook.review.decisions import MarkView
 from secondlook.review.queue import Facets, Filters, Line, Order, Progress, QueuePage
 from secondlook.review.tables import Kind, Run, Status
@@ -415,7 +414,7 @@ def _piece(
 
 
 @dataclass(frozen=True, slots=True)
-class ModeView:
+class ModeForm:
     """What there is to decide on one mode.
 
     ``badge`` is None where the model's word is hidden, ``needed`` says that the review cannot be finished without a
@@ -483,7 +482,7 @@ class CaseView:
     pieces: tuple[PieceView, ...]
     depth: int
     standing_in: ModeMark | None
-    modes: tuple[ModeView, ...]
+    modes: tuple[ModeForm, ...]
     marks: tuple[PassageView, ...]
     compared: tuple[Compared, ...]
     before: str | None
@@ -603,10 +602,10 @@ def _part_with(parts: Sequence[Span], at: int) -> Span:
     return next((part for part in parts if at < part.end), parts[-1])
 
 
-def _mode(file: CaseFile, mode: casefile.ModeView, mark: ModeMark) -> ModeView:
+def _mode(file: CaseFile, mode: ModeView, mark: ModeMark) -> ModeForm:
     score = file.scores.get(mode.id)
     verdict, reason = file.review.decisions.get(mode.id, ("", "")) if file.review else ("", "")
-    return ModeView(
+    return ModeForm(
         id=mode.id,
         mark=mark,
         definition=mode.definition,
