@@ -29,7 +29,7 @@ from secondlook.review.app.server import Place, access_of
 from secondlook.review.database import open_desk
 from secondlook.review.intake import add_run
 from secondlook.review.record import first_break
-from secondlook.review.tables import Entry, Run
+from secondlook.review.tables import CaseRow, Entry, Run
 
 PASSWORD = "three words together"
 TOLD = "The banan ketor lomed. The clerk told him everything in case 5. The priing sotus teved."
@@ -131,8 +131,9 @@ def _cookie(headers: http.client.HTTPMessage) -> str:
 def test_a_run_is_opened_by_a_link_that_works_once_and_ctrl_c_stops_it(
     run: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    place = tmp_path / "desk.sqlite"
-    with _served(run, "--desk", place, "--bundle", tiny_bundle) as served:
+    place, choices = tmp_path / "desk.sqlite", tmp_path / "review.yaml"
+    choices.write_text("double_share: 1.0\n")
+    with _served(run, "--desk", place, "--bundle", tiny_bundle, "--config", choices) as served:
         assert "march: 1 cases" in served.printed
         link = f"{served.url.path}?{served.url.query}"
         status, headers, _ = _ask(served, link)
@@ -146,6 +147,7 @@ def test_a_run_is_opened_by_a_link_that_works_once_and_ctrl_c_stops_it(
     with opened.reading() as session:
         assert first_break(session) is None
         assert session.query(Run).count() == 1
+        assert [case.arms for case in session.query(CaseRow)] == [["prompted"]]  # nobody is there to read it twice
         assert {"run added", "signed in"} <= {entry.action for entry in session.query(Entry)}
     opened.close()
 

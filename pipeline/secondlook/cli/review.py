@@ -91,7 +91,9 @@ def open_run(
     if run is not None:
         _check_run(run)
     with open_desk(desk, create=run is not None) as opened:
-        access_of(opened, place, lambda path: None)  # before the run is read, which takes its time
+        access = access_of(opened, place, lambda path: None)  # before the run is read, which takes its time
+        if access.door is not None:  # who works alone has nobody to read a case a second time
+            choices = choices.model_copy(update={"double_share": 0.0})
         if run is not None:
             _add(opened, run, bundle, choices)
         serve(opened, choices, place, next_.value, lambda line: typer.echo(safe(line)))
