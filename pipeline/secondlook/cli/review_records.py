@@ -28,21 +28,27 @@ def audit(
         datetime | None,
         typer.Option("--on", help="With --case: why it was flagged or not on this day (UTC).", formats=["%Y-%m-%d"]),
     ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="With --case: without the id, nor personal data in reviewers' words.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="With --redact: which columns name parties.")] = None,
     expect: Annotated[
         str | None, typer.Option("--expect", metavar="HASH", help="A last hash that an earlier audit gave.")
     ] = None,
 ) -> None:
     """Check the record, every case and every review against each other; with --case, tell one case's history."""
     check_desk()
+    from secondlook.config import ReviewConfig, load_config
     from secondlook.errors import DeskError
     from secondlook.review.database import open_desk
     from secondlook.review.inquiry import history, verify
 
-    if on is not None and case is None:
-        raise DeskError("--on asks about one case: give --case, too")
+    if case is None and (on is not None or redact):
+        raise DeskError("--on and --redact ask about one case: give --case, too")
+    choices = load_config(config, ReviewConfig)
     with open_desk(desk) as opened, opened.reading() as session:
         if case is not None:
-            _tell(history(session, case), on)
+            _tell(history(session, case, choices if redact else None), on)
             return
         with progress_bar() as progress:
             found = verify(session, expect, progress)

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from rich.progress import Progress
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from secondlook.config import ReviewConfig
 from secondlook.errors import MissingError
 from secondlook.review.assignment import reviews_of, status_of
 from secondlook.review.intake import case_digests, sealed
@@ -37,6 +38,10 @@ _WORK = (
     *(Action.FINISHED, Action.REOPENED, Action.RELEASED),
 )
 _NO_NOTE = hashlib.sha256(b"").hexdigest()
+
+
+UNNAMED = "[CASE]"
+"""Stands for the id of a case in what is redacted."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,16 @@ def verify(session: Session, expected: str | None = None, progress: Progress | N
     return Verification(entries, head, len(runs), found.cases, found.reviews, found.problems)
 
 
-def history(session: Session, case_id: str) -> History:
+def history(session: Session, case_id: str, redact: ReviewConfig | None = None) -> History:
     """What happened to a case.
 
+    Args:
+        session: any.
+        case_id: the input's.
+        redact: take personal data out of the reviewers' words, and the id; says which columns name the parties.
+
     Raises:
+        DeskError: the extra that redaction needs is not installed.
         MissingError: no run on the desk has it, and the record does not know it either.
     """
     case_id = storable(case_id)
@@ -153,7 +164,20 @@ def history(session: Session, case_id: str) -> History:
         raise MissingError(f"case '{case_id}': no run on this desk has it; give the id as the input has it")
     events = [Event(e.at, e.actor, e.action, names.get(e.run or "", ""), _in_words(e)) for e in entries]
     seen = [event for event in events if event.action in _LOOKS]
-    return History(case_id, told, seen, [event for event in events if event not in seen])
+    found = History(case_id, told, seen, [event for event in events if event not in seen])
+    return found if redact is None else _redacted(session, found, redact)
+
+
+def _redacted(session: Session, found: History, config: ReviewConfig) -> History:
+    from secondlook.review.redaction import Redactor  # not needed by those who do not redact
+
+    parties: dict[str, str] = {}
+    for details in session.scalars(select(CaseRow.details).where(CaseRow.case_id == found.case_id)):
+        for name in details.keys() & set(config.party_columns):
+            parties[name] = f"{parties.get(name, '')};{details[name]}"
+    said = Redactor.for_case(parties, config).redact_many([event.what for event in found.work])
+    work = [replace(event, what=one.text) for event, one in zip(found.work, said, strict=True)]
+    return replace(found, case_id=UNNAMED, work=work)
 
 
 def on_that_day(found: History, day: date) -> list[str]:

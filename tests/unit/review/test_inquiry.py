@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from secondlook.bundle import Bundle
@@ -17,7 +18,7 @@ from secondlook.review.accounts import Person, person
 from secondlook.review.database import Desk
 from secondlook.review.inquiry import History, Verification, history, on_that_day, verify
 from secondlook.review.intake import add_run
-from secondlook.review.tables import CaseRow, Role, Run, User, Verdict
+from secondlook.review.tables import CaseRow, Review, Role, Run, User, Verdict
 
 MakeUser = Callable[..., User]
 CONFIG = ReviewConfig(double_share=0.0)
@@ -180,6 +181,26 @@ def test_a_case_knows_who_saw_it_and_what_was_decided(desk: Desk, reviewed: int,
     ]
 
 
+def test_a_redacted_history_keeps_what_was_decided_and_no_personal_data(
+    desk: Desk, reviewed: int, reviewer: Person, now: datetime
+) -> None:
+    with desk.writing() as session:
+        case = session.get_one(CaseRow, reviewed)
+        case.details = {"clerk": "Mary Penrose"}
+        state = decisions.reopen(session, reviewer, reviewed, _version(session, reviewed), CONFIG, now)
+        why = "Penrose rang him on 020 7946 0123"
+        decisions.decide(session, reviewer, reviewed, "nobody_went", Verdict.REJECT, why, state.version, CONFIG, now)
+    with desk.reading() as session:
+        found = history(session, "both", ReviewConfig(party_columns=("clerk",)))
+    assert found.case_id == "[CASE]"
+    assert found.work[-1].what == "nobody_went: reject ([PERSON 1] rang him on [PHONE 1])"
+    assert [event.action for event in found.work] == [event.action for event in _history(desk, "both").work]
+
+
+def _version(session: Session, case: int) -> int:
+    return session.scalars(select(Review.version).where(Review.case_id == case)).one()
+
+
 def test_why_a_case_was_not_flagged_on_a_day_is_answered(
     desk: Desk, added: Run, run_folder: Path, bundle: Bundle, now: datetime
 ) -> None:
@@ -245,4 +266,4 @@ def test_the_audit_tells_a_case(desk: Desk, desk_place: Path | str, reviewed: in
 
 def test_a_day_without_a_case_is_no_question(sqlite_desk: Desk, sqlite_desk_path: Path) -> None:
     done = _run("audit", "--desk", sqlite_desk_path, "--on", "2026-03-05")
-    assert "--on asks about one case" in str(done.exception)
+    assert "ask about one case" in str(done.exception)
