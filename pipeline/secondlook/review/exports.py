@@ -288,7 +288,7 @@ def annotation_id(narrative: str) -> str:
     """What an annotation of a narrative is called: the same for the same text, whatever its case is called.
 
     >>> annotation_id("Nobody went to her house.")
-    'own-7aa2ae4a8fd7b8ac'
+    'own-80aa2f7aa0c69596'
     """
     return f"own-{hashlib.sha256(narrative.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
