@@ -11,6 +11,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 FEWEST_FOR_ALPHA = 20
@@ -46,8 +47,6 @@ def share(part: int, whole: int, why: str) -> Figure:
     """
     if not whole:
         return unknown(why)
-    from scipy.stats import binomtest  # takes a second to load, and the desk opens without it
-
     interval = binomtest(part, whole).proportion_ci(CONFIDENCE, method="wilson")
     return Figure(part / whole, float(interval.low), float(interval.high))
 
