@@ -19,7 +19,7 @@ from secondlook.review.estimates import Counts, Figure, alpha_figure, paired_dif
 from secondlook.review.tables import Arm, Kind, Review, ScoreRow, Verdict
 from secondlook.review.verdicts import COMPLETE, is_finished, verdict_of, with_status
 
-MOST_PAIRS = 100
+MOST_PAIRS = 20
 """Pairs of reviewers that are listed, those with most to compare."""
 
 _VERDICTS = tuple(Verdict)
