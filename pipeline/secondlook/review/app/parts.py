@@ -113,7 +113,8 @@ def _left(left: Left, pace: Pace) -> Part:
     lead = [f"Done: {left.done:,} of {left.done + left.undone:,} cases. Left: {left.undone:,}."]
     if left.undone and pace.a_day.value is not None and pace.days_left.value is not None:
         days = ceil(pace.days_left.value)
-        lead.append(f"On days with work, {pace.a_day.value:,.{0 if pace.a_day.value >= 10 else 1}f} cases were done: the rest takes {days:,} such days.")
+        done = f"{pace.a_day.value:,.{0 if pace.a_day.value >= 10 else 1}f}"
+        lead.append(f"On days with work, {done} cases were done: the rest takes {days:,} such days.")
     elif left.undone:
         lead.append(f"How long the rest takes cannot be said: {pace.days_left.why}.")
     rows = [Row(name, f"{count:,}", [Number("bar", count)]) for name, count in states.items()]
