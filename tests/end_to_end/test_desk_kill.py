@@ -42,7 +42,7 @@ from secondlook.review.tables import CaseRow, Entry, Role, User  # noqa: E402
 from secondlook.score import score  # noqa: E402
 
 KILLS = int(os.environ.get("SECONDLOOK_KILLS", "5"))
-CASES, WRITERS = 120, 4
+CASES, WRITERS = max(120, 5 * KILLS), 4
 PASSWORD = "a few plain words to come in"
 ACTIONS = {
     "decide": "decided",
