@@ -110,29 +110,36 @@ def _score(narratives: Sequence[str], size: int, bundle: Path, folder: Path) -> 
     cases.write_bytes(csv_bytes(["case_id", "narrative"], rows))
     command = [sys.executable, "-m", "secondlook", "score", str(cases), "--out", str(out), "--bundle", str(bundle)]
     start = time.perf_counter()
-    peak = _run([*command, "--overwrite"])
+    peak = _weighed([*command, "--overwrite"])
     seconds = time.perf_counter() - start
     cases.unlink()
     return Cost(size, seconds, peak)
 
 
-def _run(command: Sequence[str]) -> float | None:
+_WEIGH = (
+    "import os, subprocess, sys; child = subprocess.Popen(sys.argv[1:]); "
+    "_, status, used = os.wait4(child.pid, 0); print(used.ru_maxrss); sys.exit(os.waitstatus_to_exitcode(status))"
+)
+"""Runs a command and prints its peak memory. Until it loads its program a new process counts as large as the one that
+began it, which here may hold PyTorch; so a small one begins it."""
+
+
+def _weighed(command: Sequence[str]) -> float | None:
     """Run to the end; peak resident memory in MiB, where the system tells it."""
+    if not hasattr(os, "wait4"):
+        _run(command)
+        return None
+    said = _run([sys.executable, "-I", "-S", "-c", _WEIGH, *command])
+    return int(said.split()[-1]) / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _run(command: Sequence[str]) -> str:
+    """Run to the end; what it printed."""
     # The package may be run from a checkout that is not installed.
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=messages, env=os.environ | {"PYTHONPATH": paths}
-        )
-        if hasattr(os, "wait4"):
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        else:
-            process.wait()
-            peak = None
-        if process.returncode:
-            messages.seek(0)
-            last = messages.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise RunError(f"'{' '.join(command[1:4])}' failed ({process.returncode}): {' '.join(last)}")
-    return peak
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONPATH": paths}, check=False)
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        what = command[command.index("secondlook") + 1]
+        raise RunError(f"'secondlook {what}' failed ({done.returncode}): {' '.join(last)}")
+    return done.stdout.decode("utf-8", "replace")
