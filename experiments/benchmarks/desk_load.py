@@ -121,7 +121,7 @@ def fill(desk: Desk, run_folder: Path, bundle: Bundle, reviewers: int) -> None:
             for number, role in enumerate(roles[:reviewers])
         ]
         for person in people:
-            accounts.assign_queue(session, run.id, person.name, record.SYSTEM, now)
+            accounts.assign_queue(session, run.id, person.name, record.SYSTEM)
     _read_before(desk, run, [person.id for person in people], now)
 
 
@@ -438,7 +438,7 @@ def check(place: str, seen: Seen) -> list[str]:
     with desk.reading() as session:
         problems = [f"record: {broken}"] if (broken := record.first_break(session)) else []
         names = {user.name: user.pseudonym for user in session.query(User)}
-        ids = {name: user.id for name, user in ((user.name, user) for user in session.query(User))}
+        ids = {user.name: user.id for user in session.query(User)}
         told = Counter(
             (actor, case_id, action, json.loads(detail).get("version"))
             for actor, case_id, action, detail in session.query(

@@ -18,12 +18,10 @@ Whatever was not simply added is listed. The same merge again changes nothing.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 from secondlook.codebook import Codebook, load_codebook
 from secondlook.config import DataConfig
@@ -44,7 +42,7 @@ from secondlook.corpus import (
 from secondlook.duplicates import near_duplicates
 from secondlook.errors import CorpusError
 from secondlook.splits import Assignment, join_groups, place_of_group, read_split, split_bytes
-from secondlook.storage import held, to_disk
+from secondlook.storage import held, write_together
 
 FILE = "decisions.jsonl"
 """In each of the folders, where what is new is written; what replaces something stands where that stood."""
@@ -169,29 +167,6 @@ def plan(new: New, data: DataConfig) -> Merge:
     if places:
         result.files[data.splits] = split_bytes([*there.places.values(), *places])
     return result
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files so that all are there or, where one cannot be written, none; OSError says which."""
-    before = {path: path.read_bytes() if path.exists() else None for path in files}
-    fresh = {path: path.with_name(f".{path.name}-{uuid4().hex[:8]}") for path in files}
-    try:
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh[path].write_bytes(content)
-            to_disk(fresh[path])
-        for path in files:
-            os.replace(fresh[path], path)
-    except BaseException:
-        for path, content_before in before.items():
-            if content_before is None:
-                path.unlink(missing_ok=True)
-            elif path.read_bytes() != content_before:
-                path.write_bytes(content_before)
-        raise
-    finally:
-        for path in fresh.values():
-            path.unlink(missing_ok=True)
 
 
 def _read_corpus(data: DataConfig) -> Corpus:

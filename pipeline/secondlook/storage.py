@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -122,6 +122,29 @@ def write_whole(path: Path, content: bytes) -> None:
         to_disk(path.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files so that all are there or, where one cannot be written, none; OSError says which."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    fresh = {path: path.with_name(f".{path.name}-{uuid4().hex[:8]}") for path in files}
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh[path].write_bytes(content)
+            to_disk(fresh[path])
+        for path in files:
+            os.replace(fresh[path], path)
+    except BaseException:
+        for path, content_before in before.items():
+            if content_before is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != content_before:
+                path.write_bytes(content_before)
+        raise
+    finally:
+        for path in fresh.values():
+            path.unlink(missing_ok=True)
 
 
 def to_disk(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -42,7 +41,6 @@ from secondlook.review.tables import (  # noqa: E402
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
 PASSWORD = "a few plain words to come in"
 MODES = {
     "information_leaked": "Information leaked",
@@ -156,7 +154,7 @@ class Served:
             now = datetime.now(UTC)
             for name, (_, role) in zip(names, people, strict=True):
                 accounts.add_user(session, name, role, PASSWORD, now)
-                accounts.assign_queue(session, run, name, "system", now)
+                accounts.assign_queue(session, run, name, "system")
         return run, names
 
     def key(self, run: int, case_id: str) -> int:
@@ -210,18 +208,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         thread.join(10)
     desk.close()
     patch.undo()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if not found:
-        pytest.skip("no Chromium on the path (chromium, chromium-browser or google-chrome)")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=list(CHROMIUM))
-        yield running
-        running.close()
 
 
 @dataclass

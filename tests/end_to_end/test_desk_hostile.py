@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +40,6 @@ from secondlook.score import score  # noqa: E402
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
 TOLD, WENT = "The clerk told him everything.", "Nobody went to her house."
 SECRET = "zanzibar"
 """A word of every narrative: it must be in no log and in no message."""
@@ -160,18 +158,6 @@ def test_every_case_came_onto_the_desk_as_it_was(served: Served) -> None:
         assert len(stored) == len(PIECES)
         assert session.query(CaseRow).filter_by(case_id="five megabytes").one().narrative == _long()["narrative"]
     desk.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if not found:
-        pytest.skip("no Chromium on the path (chromium, chromium-browser or google-chrome)")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=list(CHROMIUM))
-        yield running
-        running.close()
 
 
 @dataclass
@@ -306,10 +292,12 @@ def test_every_export_holds_the_text(reviewed: Desk, tmp_path: Path, kind: str, 
     assert done.counts["annotations"] == len(PIECES)
     if kind == "jsonl":
         items = [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n") if line]
-        narratives = {item["narrative"] for item in items}
-        for number, piece in enumerate(PIECES.values()):
-            assert redact or _narrative(number, piece) in narratives
+        texts = {item["narrative"] for item in items}
+        assert len(items) == len(PIECES)
+        assert (texts == set(map(_narrative, range(len(PIECES)), PIECES.values()))) is not redact
+        assert any("https://" in text for text in texts) is not redact
         for item in items:
+            assert SECRET in item["narrative"]
             for passage in item["evidence"]:
                 assert 0 <= passage["start"] < passage["end"] <= len(item["narrative"])
     if kind == "table":

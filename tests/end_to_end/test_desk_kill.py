@@ -82,7 +82,7 @@ def _prepare(place: str, run: Path, bundle: Path) -> None:
     with desk.writing() as session:
         for number in range(WRITERS):
             accounts.add_user(session, f"writer{number}", Role.REVIEWER, PASSWORD, now)
-            accounts.assign_queue(session, added.id, f"writer{number}", SYSTEM, now)
+            accounts.assign_queue(session, added.id, f"writer{number}", SYSTEM)
     desk.close()
 
 

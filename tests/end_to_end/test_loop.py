@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from secondlook.config import TrackingConfig, TrainConfig
 from secondlook.corpus import read_annotations
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytest.importorskip("mlflow", reason="MLflow is not installed")
@@ -35,7 +34,6 @@ MODES = ("told_suspect", "nobody_went")
 KNOWN = {"told_suspect": "The clerk told him everything", "nobody_went": "Nobody went to her house"}
 UNHEARD = "An officer passed her words along to his brother"
 """Tells the suspect, in words that the first model has never read."""
-CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
 SELECT = """sentence => {
   const walker = document.createTreeWalker(document.getElementById("narrative"), NodeFilter.SHOW_TEXT);
   const nodes = [];
@@ -87,14 +85,6 @@ def _desk(*words: str | Path) -> Iterator[str]:
             process.send_signal(signal.SIGINT)
 
 
-def _chromium() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if not found:
-        pytest.skip("no Chromium on the path (chromium, chromium-browser or google-chrome)")
-    return found
-
-
 def _read_case(page: Page) -> None:
     """Decide as somebody would who reads: what is said in other words is marked."""
     narrative = page.locator("#narrative").text_content() or ""
@@ -123,20 +113,18 @@ def _saved(page: Page) -> None:
     playwright.expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
 
 
-def _review(link: str) -> None:
+def _review(browser: Browser, link: str) -> None:
     """Read the whole queue in a real browser."""
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=_chromium(), args=list(CHROMIUM))
-        page = browser.new_page()
-        page.set_default_timeout(20_000)
-        page.goto(link)
-        page.wait_for_url("**/queues/*")
-        page.keyboard.press("g")
-        page.wait_for_url("**/cases/*")
-        while "/cases/" in page.url:
-            _read_case(page)
-        playwright.expect(page.get_by_text("There is nothing left to read here for you")).to_be_visible()
-        browser.close()
+    page = browser.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(link)
+    page.wait_for_url("**/queues/*")
+    page.keyboard.press("g")
+    page.wait_for_url("**/cases/*")
+    while "/cases/" in page.url:
+        _read_case(page)
+    playwright.expect(page.get_by_text("There is nothing left to read here for you")).to_be_visible()
+    page.close()
 
 
 @pytest.fixture
@@ -162,8 +150,7 @@ def _scores(run: Path) -> dict[str, tuple[float, bool]]:
     return {row["case_id"]: (row["p_told_suspect"], row["flag_told_suspect"]) for row in rows}
 
 
-def test_a_weeks_decisions_make_a_better_champion(office: Path) -> None:
-    _chromium()
+def test_a_weeks_decisions_make_a_better_champion(office: Path, browser: Browser) -> None:
     week = {f"new-{number}": _narrative(number, UNHEARD) for number in range(8)}
     week |= {"old-1": _narrative(20, *KNOWN.values()), "old-2": _narrative(21)}
     march = _cases(office / "march.jsonl", week)
@@ -174,7 +161,7 @@ def test_a_weeks_decisions_make_a_better_champion(office: Path) -> None:
     _say("score", april, "--out", "before", *score)
 
     with _desk("march", "--desk", "desk.sqlite", "--bundle", "models/tiny", "--config", "review.yaml") as link:
-        _review(link)
+        _review(browser, link)
     exported = _say(
         "review", "export", "--run", "march", "--desk", "desk.sqlite", "--format", "corpus", "--out", "week"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,6 @@ TOLD, UNSEEN = "The desk rang his house and he answered.", "For three days nobod
 TEXT = f"I reported it on Monday.\r\n\r\n{TOLD} {UNSEEN}\n\n<img src=x onerror=alert(1)> report\u202efdp.exe \x00 " + (
     "The letter said that the matter was closed. " * 30
 )
-CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
 
 
 def _page(folder: Path) -> Path:
@@ -53,18 +51,6 @@ def _page(folder: Path) -> Path:
     )
     path.write_text(html, encoding="utf-8", newline="\n")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if not found:
-        pytest.skip("no Chromium on the path (chromium, chromium-browser or google-chrome)")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=list(CHROMIUM))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

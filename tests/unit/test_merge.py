@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from secondlook import merge as module
 from secondlook.codebook import load_codebook
 from secondlook.config import DataConfig, TrainConfig
 from secondlook.corpus import (
@@ -24,7 +23,7 @@ from secondlook.corpus import (
     write_annotations,
 )
 from secondlook.errors import CorpusError
-from secondlook.merge import Merge, merge, write_together
+from secondlook.merge import Merge, merge
 from secondlook.prepare import prepare
 from secondlook.splits import Assignment, check_split, place_of_group, read_split, straddling_duplicates
 
@@ -240,21 +239,6 @@ def test_a_first_corpus_is_made_of_decisions_alone(tmp_path: Path, data: DataCon
     assert (done.added, dict(done.places)) == (1, {})
     assert list(_corpus(fresh)) == ["own-1"]
     assert not fresh.splits.exists()
-
-
-def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").write_text("old")
-    real = module.os.replace
-
-    def replace(source: Path, target: Path) -> None:
-        if target.name == "c":
-            raise OSError(28, "No space left on device")
-        real(source, target)
-
-    monkeypatch.setattr(module.os, "replace", replace)
-    with pytest.raises(OSError, match="No space"):
-        write_together({tmp_path / "a": b"new", tmp_path / "b": b"new", tmp_path / "c": b"new"})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
 
 
 def test_a_merge_that_was_cut_off_is_ended_by_the_next(data: DataConfig) -> None:

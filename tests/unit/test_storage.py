@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from secondlook.storage import held, inventory, whole_folder
+from secondlook.storage import held, inventory, whole_folder, write_together
 
 NAMES = {"manifest.json", "a"}
 
@@ -95,3 +96,18 @@ def test_a_place_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     with held(tmp_path / "out"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("old")
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if target.name == "c":
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("secondlook.storage.os.replace", replace)
+    with pytest.raises(OSError, match="No space"):
+        write_together({tmp_path / "a": b"new", tmp_path / "b": b"new", tmp_path / "c": b"new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}

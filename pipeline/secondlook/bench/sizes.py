@@ -95,7 +95,7 @@ def draw_sizes(costs: Costs, path: Path) -> None:
     memory.set(title="Peak memory", ylabel="MiB")
     for axes in (speed, memory):
         axes.set(xscale="log", xlabel="narratives")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context({"svg.hashsalt": "secondlook", "svg.fonttype": "none"}):

@@ -154,7 +154,7 @@ def add_user(
     with open_desk(desk, create=True) as opened, opened.writing() as session:
         person = accounts.add_user(session, name, Role(role.value), password, _now())
         for one in queue or ():
-            accounts.assign_queue(session, accounts.run_named(session, one).id, name, SYSTEM, _now())
+            accounts.assign_queue(session, accounts.run_named(session, one).id, name, SYSTEM)
     typer.echo(f"{person.name}: {person.role.value}; records and exports say {person.pseudonym}")
     if not queue and role is not RoleName.ADMINISTRATOR:
         typer.echo(f"They may read no queue yet: secondlook review assign {person.name} RUN")
@@ -201,7 +201,7 @@ def set_password(name: UserName, password_stdin: FromStandardInput = False, desk
     with open_desk(desk) as opened:
         password = _password(password_stdin)
         with opened.writing() as session:
-            accounts.set_password(session, name, password, _now())
+            accounts.set_password(session, name, password)
     typer.echo(safe(f"{name}: another password"))
 
 
@@ -219,7 +219,7 @@ def assign(
 
     with open_desk(desk) as opened, opened.writing() as session:
         found = accounts.run_named(session, run)
-        accounts.assign_queue(session, found.id, name, SYSTEM, _now())
+        accounts.assign_queue(session, found.id, name, SYSTEM)
     typer.echo(safe(f"{name}: may read {found.name}"))
 
 

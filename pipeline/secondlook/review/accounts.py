@@ -78,7 +78,7 @@ def add_user(session: Session, name: str, role: Role, password: str | None, now:
     return _person(session, _add(session, name, role, password, now))
 
 
-def set_password(session: Session, name: str, password: str, now: datetime) -> None:
+def set_password(session: Session, name: str, password: str) -> None:
     """Give an account another password; its sessions end, and failed sign-ins to it are forgotten.
 
     Raises:
@@ -119,7 +119,7 @@ def has_accounts(session: Session) -> bool:
     return session.scalar(with_password.limit(1)) is not None
 
 
-def assign_queue(session: Session, run_id: int, name: str, actor: str, now: datetime) -> None:
+def assign_queue(session: Session, run_id: int, name: str, actor: str) -> None:
     """Let somebody read a run's cases.
 
     Args:
@@ -127,7 +127,6 @@ def assign_queue(session: Session, run_id: int, name: str, actor: str, now: date
         run_id: the run's key on the desk.
         name: of the account.
         actor: the pseudonym of who assigns, or :data:`secondlook.review.record.SYSTEM`.
-        now: the time.
 
     Raises:
         MissingError: there is no such account or run.
@@ -254,7 +253,7 @@ def signed_in(desk: Desk, token: str, config: ReviewConfig, now: datetime) -> Si
     return signed
 
 
-def sign_out(session: Session, token: str, now: datetime) -> None:
+def sign_out(session: Session, token: str) -> None:
     """End a session; one that has ended already stays so."""
     found = _session_of(session, token)
     if found is not None:
@@ -418,7 +417,10 @@ def _secret(password: str) -> bytes:
 
 def _hash(name: str, password: str) -> str:
     if not MINIMUM_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise DeskError(f"a password has at least {MINIMUM_PASSWORD} characters; a few words make a good one")
+        raise DeskError(
+            f"a password has at least {MINIMUM_PASSWORD} characters, and at most {LONGEST_PASSWORD:,}; "
+            "a few words make a good one"
+        )
     if _plain(password) == name:
         raise DeskError("a password must not be the name")
     with _AT_ONCE:

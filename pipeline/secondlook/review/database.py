@@ -211,7 +211,7 @@ def _url(place: str | Path) -> URL:
     try:
         url = make_url(text_)
     except (ArgumentError, ValueError):
-        raise DeskError("--desk: not an URL; give a path, or postgresql://user@host/database") from None
+        raise DeskError("--desk: not a URL; give a path, or postgresql://user@host/database") from None
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise DeskError(f"--desk: '{url.get_backend_name()}' is not supported; use SQLite or PostgreSQL")
     if url.get_backend_name() == "postgresql" and not (url.username and url.database):

@@ -134,11 +134,6 @@ def without_bundle(run: Run) -> str | None:
     )
 
 
-def case_digest(session: Session, case: CaseRow) -> str:
-    """The digest of a case, computed again from what is stored."""
-    return next(iter(case_digests(session, [case])))
-
-
 def case_digests(session: Session, cases: Sequence[CaseRow]) -> Iterator[str]:
     """The digests of cases, computed again from what is stored; give few enough to be held."""
     keys = [case.id for case in cases]

@@ -184,7 +184,7 @@ def test_a_weak_password_is_refused_whoever_sets_it(sqlite_desk: Desk, now: date
     with sqlite_desk.writing() as session:
         accounts.add_user(session, "somebody-long", Role.REVIEWER, PASSWORD, now)
     with pytest.raises(DeskError, match=what), sqlite_desk.writing() as session:
-        accounts.set_password(session, "somebody-long", password, now)
+        accounts.set_password(session, "somebody-long", password)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 65, "a\u202eb", "a\0b", "Single User"])
@@ -239,7 +239,7 @@ def test_a_request_within_a_minute_of_another_writes_nothing(desk: Desk, ann: Pe
 
 def _sign_out(desk: Desk, token: str, now: datetime) -> None:
     with desk.writing() as session:
-        accounts.sign_out(session, token, now)
+        accounts.sign_out(session, token)
 
 
 def _disable(desk: Desk, token: str, now: datetime) -> None:
@@ -249,7 +249,7 @@ def _disable(desk: Desk, token: str, now: datetime) -> None:
 
 def _reset(desk: Desk, token: str, now: datetime) -> None:
     with desk.writing() as session:
-        accounts.set_password(session, "ann", "other words together", now)
+        accounts.set_password(session, "ann", "other words together")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_queue_is_read_by_those_it_is_assigned_to_and_by_administrators(
     march, april = _add_run(desk, now, "march", "a" * 64), _add_run(desk, now, "april", "b" * 64)
     with desk.writing() as session:
         for _ in range(2):
-            accounts.assign_queue(session, march, "Ann", "system", now)
+            accounts.assign_queue(session, march, "Ann", "system")
         boss = accounts.add_user(session, "boss", Role.ADMINISTRATOR, None, now)
     with desk.reading() as session:
         ann = accounts.person(session, ann.id)
@@ -316,7 +316,7 @@ def test_a_queue_is_read_by_those_it_is_assigned_to_and_by_administrators(
 def test_what_is_not_there_cannot_be_assigned(desk: Desk, ann: Person, now: datetime) -> None:
     for run, name in ((1, "ann"), (1, "nobody")):
         with pytest.raises(MissingError), desk.writing() as session:
-            accounts.assign_queue(session, run, name, "system", now)
+            accounts.assign_queue(session, run, name, "system")
     with pytest.raises(MissingError), desk.reading() as session:
         accounts.person(session, 999)
 

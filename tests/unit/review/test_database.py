@@ -105,7 +105,7 @@ def test_another_programs_database_is_not_taken_over(tmp_path: Path) -> None:
     ("place", "said"),
     [
         ("mysql://a@b/c", "'mysql' is not supported"),
-        ("postgresql://a:b:c/d", "not an URL"),
+        ("postgresql://a:b:c/d", "not a URL"),
         ("postgresql://host/d", "no user"),
     ],
 )

@@ -45,6 +45,7 @@ def create_app(desk: Desk, config: ReviewConfig, access: Access, order: str = "r
     """
     app = FastAPI(title="Second Look: the reviewers' desk", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk, app.state.config, app.state.access, app.state.order = desk, config, access, order
+    app.state.kept = figures_pages.Kept()
     app.include_router(sign_in.router)
     for router in (pages.router, api.router, figures_pages.router):
         app.include_router(router, dependencies=[Depends(visitor), Depends(check_csrf)])

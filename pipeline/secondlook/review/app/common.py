@@ -1,14 +1,16 @@
-"""Common: what do all routes take, and what do they look up first? Visitors, keys, runs."""
+"""Common: what do all routes take, look up and answer with? Visitors, keys, runs, pages."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends
+from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from secondlook.errors import MissingError
 from secondlook.review.accounts import check_access
+from secondlook.review.app.rendering import page
 from secondlook.review.app.security import Visitor, visitor
 from secondlook.review.tables import Run
 
@@ -30,3 +32,8 @@ def run_of(session: Session, who: Visitor, run: int) -> Run:
         raise MissingError("there is no such queue on the desk; go back to the queues")
     check_access(who.person, run)
     return row
+
+
+def shown(template: str, who: Visitor, **values: Any) -> HTMLResponse:
+    """A page for a visitor."""
+    return page(template, {"visitor": who, **values})

@@ -1,6 +1,6 @@
 """Figures pages: how far is the work, do people and model agree, what shows across cases? Counted once a minute.
 
-On a desk of 100,000 cases that takes most of a second.
+On a large desk that takes long.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from secondlook.review.app.common import LARGEST, Who, run_of
+from secondlook.review.app.common import LARGEST, Who, run_of, shown
 from secondlook.review.app.parts import figure_parts, pattern_part
-from secondlook.review.app.rendering import page
 from secondlook.review.app.security import Visitor
 from secondlook.review.database import Desk
 from secondlook.review.figures import count, figures
@@ -72,12 +71,10 @@ def show_figures(request: Request, who: Who, run: Key) -> Response:
     desk, config, now = request.app.state.desk, request.app.state.config, datetime.now(UTC)
     with desk.reading() as session:
         row = run_of(session, who, run)
-        at, known = _kept(request).get(("figures", run), now, lambda: count(session, row, now))
+        at, known = request.app.state.kept.get(("figures", run), now, lambda: count(session, row, now))
     reader = None if who.person.role == Role.ADMINISTRATOR else who.person.id
     _record(desk, who, row, {"page": "figures"})
-    return _shown(
-        "figures.html.jinja", who, run=row, at=_moment(at), parts=figure_parts(figures(known, config, reader))
-    )
+    return shown("figures.html.jinja", who, run=row, at=_moment(at), parts=figure_parts(figures(known, config, reader)))
 
 
 @router.get("/patterns")
@@ -95,20 +92,11 @@ def show_patterns(
         columns = choices(session, run)
         asked = ("patterns", run, by, what)
         check_column(by, columns)
-        at, found = _kept(request).get(asked, now, lambda: patterns(session, row, by, what, config))
+        at, found = request.app.state.kept.get(asked, now, lambda: patterns(session, row, by, what, config))
     _record(desk, who, row, {"page": "patterns", "by": by, "count": what.value})
     choice = {"columns": columns, "by": by, "counts": COUNTS, "count": what}
     part = pattern_part(found, config.suppress_below)
-    return _shown("patterns.html.jinja", who, run=row, at=_moment(at), part=part, **choice)
-
-
-def _kept(request: Request) -> Kept:
-    """That of this app: another app has another desk."""
-    state = request.app.state
-    if not hasattr(state, "kept"):
-        state.kept = Kept()
-    kept: Kept = state.kept
-    return kept
+    return shown("patterns.html.jinja", who, run=row, at=_moment(at), part=part, **choice)
 
 
 def _record(desk: Desk, who: Visitor, run: Run, detail: dict[str, str]) -> None:
@@ -118,7 +106,3 @@ def _record(desk: Desk, who: Visitor, run: Run, detail: dict[str, str]) -> None:
 
 def _moment(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _shown(template: str, who: Visitor, **values: Any) -> HTMLResponse:
-    return page(template, {"visitor": who, **values})

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from secondlook.review.app.common import LARGEST, Who, run_of
-from secondlook.review.app.rendering import page
+from secondlook.review.app.common import LARGEST, Who, run_of, shown
 from secondlook.review.app.security import Visitor
 from secondlook.review.app.views import (
     CASE_KEYS,
@@ -46,7 +45,7 @@ def queues(request: Request, who: Who) -> Response:
         if len(runs) == 1:
             return RedirectResponse(f"/queues/{runs[0].id}", 303)
         lines = [QueueLine(run, progress(reading, who.person, run.id, now)) for run in runs]
-    return _shown("queues.html.jinja", who, queues=lines)
+    return shown("queues.html.jinja", who, queues=lines)
 
 
 @router.get("/queues/{run}")
@@ -63,7 +62,7 @@ def queue(request: Request, who: Who, run: Key) -> Response:
         detail = {"page": found.page, "asked": asked.query.removeprefix("?")}
         append(writing, who.person.pseudonym, Action.QUEUE_SEEN, run=row.digest, detail=detail)
     notice = NOTHING_LEFT if "done" in params else ""
-    return _shown("queue.html.jinja", who, view=view, keys=QUEUE_KEYS, notice=notice)
+    return shown("queue.html.jinja", who, view=view, keys=QUEUE_KEYS, notice=notice)
 
 
 @router.get("/queues/{run}/next")
@@ -81,7 +80,7 @@ def following(request: Request, who: Who, run: Key) -> Response:
 @router.get("/cases/{case}")
 def case(request: Request, who: Who, case: Key) -> Response:
     """A case, to read and to decide; opening it takes it, where it is free."""
-    return _shown("case.html.jinja", who, view=_opened(request, who, case), keys=CASE_KEYS)
+    return shown("case.html.jinja", who, view=_opened(request, who, case), keys=CASE_KEYS)
 
 
 @router.get("/cases/{case}/text")
@@ -96,20 +95,20 @@ def text(request: Request, who: Who, case: Key) -> Response:
     if review is None or review.finished_at is not None:  # of one underway, the record has that it was opened
         with desk.writing() as writing:
             record_seen(writing, who.person, file)
-    return _shown("text.html.jinja", who, view=case_view(file, asked_of(params), number_of(params, "at", 0)))
+    return shown("text.html.jinja", who, view=case_view(file, asked_of(params), number_of(params, "at", 0)))
 
 
 @router.get("/cases/{case}/print")
 def to_print(request: Request, who: Who, case: Key) -> Response:
     """A case for paper."""
     view = _opened(request, who, case, Action.CASE_PRINTED)
-    return _shown("print.html.jinja", who, view=view, now=datetime.now(UTC))
+    return shown("print.html.jinja", who, view=view, now=datetime.now(UTC))
 
 
 @router.get("/help")
 def guide(who: Who) -> Response:
     """How to read and decide."""
-    return _shown("help.html.jinja", who, case_keys=CASE_KEYS, queue_keys=QUEUE_KEYS)
+    return shown("help.html.jinja", who, case_keys=CASE_KEYS, queue_keys=QUEUE_KEYS)
 
 
 def _opened(request: Request, who: Visitor, case: int, also: Action | None = None) -> CaseView:
@@ -129,7 +128,3 @@ def _runs(session: Session, who: Visitor) -> list[Run]:
     if who.person.run_ids is not None:
         chosen = chosen.where(Run.id.in_(who.person.run_ids))
     return list(session.scalars(chosen))
-
-
-def _shown(template: str, who: Visitor, **values: Any) -> HTMLResponse:
-    return page(template, {"visitor": who, **values})

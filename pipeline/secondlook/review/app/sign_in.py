@@ -85,7 +85,7 @@ def sign_out(request: Request) -> Response:
     """End the session."""
     state = request.app.state
     with state.desk.writing() as session:
-        accounts.sign_out(session, request.cookies.get(state.access.cookie, ""), datetime.now(UTC))
+        accounts.sign_out(session, request.cookies.get(state.access.cookie, ""))
     response = RedirectResponse("/sign-in", 303)
     response.delete_cookie(state.access.cookie, secure=state.access.secure, httponly=True, samesite="strict")
     return response

@@ -16,7 +16,17 @@ from fastapi import HTTPException
 from starlette.datastructures import QueryParams
 
 from secondlook.codebook import Codebook, Mode
-from secondlook.page import METADATA_CHARACTERS, Badge, ModeMark, PagePlace, badge, mode_marks, percent, segments
+from secondlook.page import (
+    DEEPEST,
+    METADATA_CHARACTERS,
+    Badge,
+    ModeMark,
+    PagePlace,
+    badge,
+    mode_marks,
+    percent,
+    segments,
+)
 from secondlook.review.casefile import CaseFile, ModeView, OtherReview
 from secondlook.review.decisions import MarkView
 from secondlook.review.queue import Facets, Filters, Line, Order, Progress, QueuePage
@@ -31,9 +41,6 @@ WORD = 200
 
 EXCERPT = 160
 """Characters of a marked passage where marks are listed."""
-
-DEEPEST = 4
-"""Lines drawn under or over one stretch of text."""
 
 SIGNS = {
     Status.OPEN: "○",
