@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from corpora import Task
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from secondlook.baseline import LinearEvidenceModel
 from secondlook.config import LinearModelConfig, PoolingConfig, TransformerModelConfig
 from secondlook.evidence import pool
+from secondlook.fit import fit_linear, lesson
 from secondlook.prepare import Part
+from secondlook.stacked import StackedEvidenceModel, stacking_weights
+
+if TYPE_CHECKING:
+    from secondlook.encoder.finetuned import Lesson
+    from secondlook.encoder.session import TransformerEvidenceModel
 
 Array = NDArray[np.float64]
 TRUNCATED_TOKENS = 256
@@ -81,29 +87,45 @@ def passage_texts(part: Part) -> list[list[str]]:
 
 def linear(task: Task, seed: int, config: LinearModelConfig, pooling: PoolingConfig) -> Trained:
     """The linear evidence model."""
-    part = task.training
-    model = LinearEvidenceModel.fit(
-        part.narratives, part.groups.tolist(), part.passages, part.targets, task.modes, config, seed
-    )
-    return _Evidence(model, pooling)
+    return _Evidence(fit_linear(task.training, task.modes, config, seed), pooling)
+
+
+def transformer(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
+    """The transformer alone, exported as the batch scorer runs it."""
+    return _Evidence(_encoder(task, seed, config, pooling), pooling)
 
 
 def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
-    """The transformer evidence model, exported as the batch scorer runs it."""
-    from secondlook.encoder.finetuned import FineTuned, Lesson
+    """The default model: the transformer and the linear model beside it, stacked.
 
-    def lesson(part: Part) -> Lesson:
+    Their weights come from the development part here, and not from folds, whose two fits more would double the time.
+    """
+    encoder = _encoder(task, seed, config, pooling)
+    if config.linear is None:
+        return _Evidence(encoder, pooling)
+    beside = fit_linear(task.training, task.modes, config.linear, seed)
+    members = [_Evidence(model, pooling) for model in (encoder, beside)]
+    if task.unit == "narrative":
+        scores, labels = [one.narratives(task.development) for one in members], task.development.labels
+    else:
+        scores = [np.concatenate(one.passages(task.development)) for one in members]
+        labels = np.concatenate(task.development.targets)
+    return _Evidence(StackedEvidenceModel(encoder, beside, stacking_weights(np.stack(scores), labels)), pooling)
+
+
+def _encoder(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> TransformerEvidenceModel:
+    from secondlook.encoder.finetuned import FineTuned
+
+    def taught(part: Part) -> Lesson:
         # Narratives are what is measured only where they are the unit; else passages alone teach.
-        labels = part.labels if task.unit == "narrative" else np.full_like(part.labels, np.nan)
-        pairs = [pair.id if pair else None for pair in part.pairs]
-        return Lesson(part.narratives, part.passages, part.targets, labels, pairs)
+        one = lesson(part)
+        return one if task.unit == "narrative" else replace(one, labels=np.full_like(one.labels, np.nan))
 
     with tempfile.TemporaryDirectory() as folder:
-        development = lesson(task.development) if task.unit == "narrative" else None
-        model = FineTuned.fit(
-            lesson(task.training), development, task.modes, config, pooling, seed, Path(folder) / "fit", task.name
-        )
-    return _Evidence(model.exported(), pooling)
+        development = taught(task.development) if task.unit == "narrative" else None
+        place = Path(folder) / "fit"
+        model = FineTuned.fit(taught(task.training), development, task.modes, config, pooling, seed, place, task.name)
+    return model.exported()
 
 
 def tfidf_svm(task: Task, seed: int) -> Trained:

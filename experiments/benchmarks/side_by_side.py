@@ -30,7 +30,7 @@ from rich.table import Table
 from secondlook.config import LinearModelConfig, TrainConfig, TransformerModelConfig, load_config
 from secondlook.storage import write_whole
 
-NAMES = ("linear", "tfidf_svm", "truncated", "setfit", "ours")
+NAMES = ("linear", "tfidf_svm", "truncated", "setfit", "transformer", "ours")
 
 
 def main() -> None:
@@ -84,6 +84,7 @@ def _fitter(name: str, config: TrainConfig, plain: TrainConfig) -> Callable[[Tas
         "tfidf_svm": competitors.tfidf_svm,
         "truncated": lambda task, seed: competitors.truncated(task, seed, model),
         "setfit": lambda task, seed: competitors.setfit(task, seed, model),
+        "transformer": lambda task, seed: competitors.transformer(task, seed, model, config.pooling),
         "ours": lambda task, seed: competitors.ours(task, seed, model, config.pooling),
     }[name]
 

@@ -10,8 +10,9 @@ file                     what it holds
 ``words.json``           the words that training saw: a narrative of others is another language
 ``model.onnx``           the encoder, int8 (transformer model)
 ``tokenizer.json``       what cuts text into its tokens (transformer model)
-``vocabulary.json``      terms in the order of the weights (linear model)
-``weights.safetensors``  numbers (linear model)
+``vocabulary.json``      terms in the order of the weights (linear model, or the one beside a transformer)
+``weights.safetensors``  numbers (the same)
+``stack.json``           how much a transformer and the linear model beside it count, for each mode
 =======================  ==========================================================================
 
 Beside them, undigested because they describe the bundle and do not score: ``metrics.json``,
@@ -36,20 +37,20 @@ from pydantic import ValidationError
 from secondlook.calibration import Calibration, OperatingPoint
 from secondlook.codebook import Codebook, load_codebook
 from secondlook.config import LinearModelConfig, ModelConfig, PoolingConfig, Strict, TransformerModelConfig
-from secondlook.encoder.session import TransformerEvidenceModel
+from secondlook.encoder.session import MODEL, TOKENIZER, TransformerEvidenceModel
 from secondlook.errors import BundleError, DigestError
 from secondlook.language import KnownWords
 from secondlook.schema import Span
+from secondlook.stacked import STACK, StackedEvidenceModel
 from secondlook.storage import MANIFEST, whole_folder
 
 KIND = "secondlook-bundle"
 FORMAT = f"{KIND}/3"
 _COMMON = frozenset({"codebook.yaml", "calibration.json", "words.json"})
-_OF_KIND = {
-    "linear": frozenset({"vocabulary.json", "weights.safetensors"}),
-    "transformer": frozenset({"model.onnx", "tokenizer.json"}),
-}
-_NAMES = _COMMON.union(*_OF_KIND.values()) | {MANIFEST, "metrics.json", "README.md", "plots/*", "evaluation.html"}
+_LINEAR = frozenset({"vocabulary.json", "weights.safetensors"})
+_TRANSFORMER = frozenset({MODEL, TOKENIZER})
+_BESIDE = frozenset({"metrics.json", "README.md", "plots/*", "evaluation.html"})
+_NAMES = _COMMON | _LINEAR | _TRANSFORMER | _BESIDE | {STACK, MANIFEST}
 
 
 class ModeCalibration(Strict):
@@ -168,7 +169,15 @@ def model_from_files(
         from secondlook.baseline import LinearEvidenceModel  # scikit-learn takes a second to load
 
         return LinearEvidenceModel.from_files(files, modes, config)
-    return TransformerEvidenceModel.from_files(files, modes, config)
+    kind = TransformerEvidenceModel if config.linear is None else StackedEvidenceModel
+    return kind.from_files(files, modes, config)
+
+
+def _needed(config: LinearModelConfig | TransformerModelConfig) -> frozenset[str]:
+    """The files that a model of this configuration cannot do without."""
+    if isinstance(config, LinearModelConfig):
+        return _COMMON | _LINEAR
+    return _COMMON | _TRANSFORMER | (_LINEAR | {STACK} if config.linear else frozenset())
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -215,7 +224,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: is not a manifest ({cause.error_count()} fields do not fit)") from None
     if unsafe := [name for name in manifest.files if Path(name).name != name]:
         raise BundleError(f"{path}: names files outside the bundle: {', '.join(unsafe)}")
-    if missing := sorted((_COMMON | _OF_KIND[manifest.model.kind]) - manifest.files.keys()):
+    if missing := sorted(_needed(manifest.model) - manifest.files.keys()):
         raise BundleError(f"{path}: gives no digest of {', '.join(missing)}; train or fetch the bundle again")
     return manifest
 

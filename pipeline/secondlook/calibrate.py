@@ -30,7 +30,7 @@ def calibrate(config: TrainConfig) -> dict[str, ModeCalibration]:
     prepared = load_prepared(config.data)
     workspace = fitted_workspace(config, prepared)
     part, modes = prepared.part("train"), prepared.codebook.mode_ids
-    scores = out_of_fold(part, modes, config, workspace)
+    scores = out_of_fold(part, modes, config, workspace).scores
     settled = {mode: _settle(mode, scores[:, i], part, i, config) for i, mode in enumerate(modes)}
     workspace.write_calibration(config, settled)
     return settled
@@ -45,7 +45,7 @@ def out_of_fold_probabilities(
         TrainingError: a mode that the part cannot teach.
     """
     check_teachable(part, modes)
-    scores = out_of_fold(part, modes, config, workspace, progress)
+    scores = out_of_fold(part, modes, config, workspace, progress).scores
     settled = [_settle(mode, scores[:, i], part, i, config) for i, mode in enumerate(modes)]
     return np.column_stack([mode.calibration.probability(scores[:, i]) for i, mode in enumerate(settled)])
 

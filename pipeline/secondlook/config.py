@@ -101,7 +101,8 @@ class TransformerModelConfig(Strict):
     ``encoder`` is an encoder that comes as a Python package ("all-MiniLM-L6-v2"), a folder that
     ``save_pretrained`` wrote, or a name on a model hub. ``encoder_digest`` is the SHA-256 of its
     ``model.safetensors``; null accepts any. A passage's score is the mean of its tokens' scores, or their
-    mean under learnt weights ("attention").
+    mean under learnt weights ("attention"). With ``linear`` a linear model is fitted beside it, and its log-odds
+    are added to the encoder's passage by passage (see ``secondlook.stacked``).
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -112,6 +113,7 @@ class TransformerModelConfig(Strict):
     passage_pooling: Literal["mean", "attention"] = "mean"
     quantise: bool = True
     fitting: FittingConfig = FittingConfig()
+    linear: LinearModelConfig | None = None
 
     @model_validator(mode="after")
     def _context_leaves_room(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +15,12 @@ from safetensors import SafetensorError
 
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.bundle import EvidenceModel
-from secondlook.config import LinearModelConfig, TrainConfig, TransformerModelConfig
+from secondlook.config import LinearModelConfig, PoolingConfig, TrainConfig, TransformerModelConfig
 from secondlook.errors import ConfigError, TrainingError
 from secondlook.evidence import pool
 from secondlook.prepare import Part, Prepared, load_prepared
 from secondlook.schema import Span
+from secondlook.stacked import STACK, StackedEvidenceModel, stacking_weights, weights_from_bytes, weights_to_bytes
 from secondlook.storage import fresh_folder, remove_folder
 from secondlook.workspace import Workspace, open_workspace
 
@@ -38,7 +39,19 @@ class Fitted(Protocol):
         """Log-odds for each narrative. *Shape of each:* ``(passages, modes)``."""
 
     def save(self, folder: Path) -> None:
-        """Write the model into an empty folder."""
+        """Write the model's files into a folder."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What models say of narratives that they did not see.
+
+    ``scores`` are pooled log-odds, NaN where a narrative is in no fold. *Shape:* ``(narratives, modes)``. ``weights``
+    say how much each of the models counts that were fitted together. *Shape:* ``(members, modes)``.
+    """
+
+    scores: Array
+    weights: Array
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,14 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
         workspace = open_workspace(config, prepared)
         if workspace.finished:
             return Fits(workspace, prepared)
-        out_of_fold(part, modes, config, workspace, progress)
+        weights = out_of_fold(part, modes, config, workspace, progress).weights
         if not workspace.model.is_dir():
-            model = _fit(part, development, modes, config, workspace.checkpoints / "model", "model", progress)
+            members = _fit(part, development, modes, config, workspace.checkpoints / "model", "model", progress)
             with fresh_folder(workspace.model) as fresh:
-                model.save(fresh)
+                for member in members:
+                    member.save(fresh)
+                if len(members) > 1:
+                    (fresh / STACK).write_bytes(weights_to_bytes(weights, modes))
             remove_folder(workspace.checkpoints / "model")
         workspace = workspace.finish()
     except (OSError, SafetensorError) as cause:
@@ -83,37 +99,57 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Fits:
 
 def out_of_fold(
     part: Part, modes: Sequence[str], config: TrainConfig, workspace: Workspace, progress: Progress | None = None
-) -> Array:
-    """Pooled log-odds of every narrative by a model that did not see it. *Shape:* ``(narratives, modes)``.
-
-    NaN where a narrative is in no fold.
-    """
-    scores = np.full((len(part), len(modes)), np.nan)
+) -> OutOfFold:
+    """Score every narrative by models that did not see it; folds that were done before are read."""
+    passages: dict[int, Array] = {}
     folds = _folds(part, config)
     numbers = sorted(set(folds[~np.isnan(folds)].astype(int).tolist()))
     for place, fold in enumerate(numbers):
         held = folds == fold
         own = part.select(held)
-        pooled = workspace.read_fold(fold, own.ids, modes)
-        if pooled is None:
+        scores = workspace.read_fold(fold, own.ids, [len(spans) for spans in own.passages], modes)
+        if scores is None:
             name = f"fold {place + 1} of {len(numbers)}"
             checkpoints = workspace.checkpoints / f"fold-{fold}"
-            model = _fit(part.select(~held), None, modes, config, checkpoints, name, progress)
-            pooled = np.array([pool(one, config.pooling) for one in model.score(own.narratives, own.passages)])
-            workspace.write_fold(fold, own.ids, pooled, modes)
+            members = _fit(part.select(~held), None, modes, config, checkpoints, name, progress)
+            by_member = [member.score(own.narratives, own.passages) for member in members]
+            scores = [np.stack(one) for one in zip(*by_member, strict=True)]
+            workspace.write_fold(fold, own.ids, scores, modes)
             remove_folder(checkpoints)
-        scores[held] = pooled
-    return scores
+        passages |= dict(zip(np.flatnonzero(held).tolist(), scores, strict=True))
+    return _stacked(passages, part.labels, config.pooling)
+
+
+def _stacked(passages: Mapping[int, Array], labels: Array, pooling: PoolingConfig) -> OutOfFold:
+    """Weigh the members by their own narrative scores, and pool what they say together.
+
+    Args:
+        passages: log-odds by the row of the narrative. *Shape of each:* ``(members, passages, modes)``.
+        labels: *Shape:* ``(narratives, modes)``.
+    """
+    members = max(map(len, passages.values()), default=1)
+    alone = np.full((members, *labels.shape), np.nan)
+    together = np.full(labels.shape, np.nan)
+    for row, scores in passages.items():
+        alone[:, row] = [pool(one, pooling) for one in scores]
+    weights = stacking_weights(alone, labels)
+    for row, scores in passages.items():
+        together[row] = pool((weights[:, None] * scores).sum(axis=0), pooling)
+    return OutOfFold(together, weights)
 
 
 def load_fitted(config: TrainConfig, workspace: Workspace, modes: Sequence[str]) -> EvidenceModel:
     """The model of the whole train part, as scoring runs it."""
+    files = {path.name: path.read_bytes() for path in workspace.model.iterdir()}
     if isinstance(config.model, LinearModelConfig):
-        files = {path.name: path.read_bytes() for path in workspace.model.iterdir()}
         return LinearEvidenceModel.from_files(files, modes, config.model)
     from secondlook.encoder.finetuned import FineTuned
 
-    return FineTuned.load(workspace.model, config.model).exported()
+    encoder = FineTuned.load(workspace.model, config.model).exported()
+    if config.model.linear is None:
+        return encoder
+    linear = LinearEvidenceModel.from_files(files, modes, config.model.linear)
+    return StackedEvidenceModel(encoder, linear, weights_from_bytes(files[STACK], modes))
 
 
 def check_teachable(part: Part, modes: Sequence[str]) -> None:
@@ -151,12 +187,14 @@ def _fit(
     checkpoints: Path,
     name: str,
     progress: Progress | None,
-) -> Fitted:
+) -> list[Fitted]:
+    """The models that a configuration wants fitted together, in the order in which their scores are kept."""
     if isinstance(config.model, LinearModelConfig):
-        return _fit_linear(part, modes, config.model, config.seed)
+        return [fit_linear(part, modes, config.model, config.seed)]
     from secondlook.encoder.finetuned import FineTuned
 
-    return FineTuned.fit(
+    linear = [fit_linear(part, modes, config.model.linear, config.seed)] if config.model.linear else []
+    encoder = FineTuned.fit(
         lesson(part),
         lesson(development) if development else None,
         modes,
@@ -167,6 +205,7 @@ def _fit(
         name,
         progress,
     )
+    return [encoder, *linear]
 
 
 def lesson(part: Part) -> Lesson:
@@ -177,7 +216,7 @@ def lesson(part: Part) -> Lesson:
     return Lesson(part.narratives, part.passages, part.targets, part.labels, pairs)
 
 
-def _fit_linear(part: Part, modes: Sequence[str], config: LinearModelConfig, seed: int) -> LinearEvidenceModel:
+def fit_linear(part: Part, modes: Sequence[str], config: LinearModelConfig, seed: int) -> LinearEvidenceModel:
     """Fit on evidence; positives without evidence choose their own best passages in turns.
 
     The turns are MI-SVM's (Andrews, Tsochantaridis and Hofmann 2003, section 3): start with every

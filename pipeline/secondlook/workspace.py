@@ -5,8 +5,8 @@ below the workspace  what it holds
 ===================  ===========================================================================
 ``unfinished/``      what a fit that was stopped had done, and its checkpoints
 ``fitted/``          a whole fit: ``fit.json`` says what it depends on, ``fold-N.parquet`` has the
-                     pooled log-odds of the narratives that model N did not see, ``model/`` the
-                     model of the whole train part
+                     passages' log-odds in the narratives that the models of fold N did not see,
+                     ``model/`` the model of the whole train part
 ``calibration.json`` per mode: Platt scaling and operating point
 ===================  ===========================================================================
 
@@ -32,12 +32,14 @@ from secondlook.errors import TrainingError
 from secondlook.prepare import Prepared
 from secondlook.storage import file_digest, remove_folder, write_whole
 
-FORMAT = "secondlook-fit/1"
-_FITTING = ("baseline", "evidence", "fit", "text")
+FORMAT = "secondlook-fit/2"
+_FITTING = ("baseline", "evidence", "fit", "stacked", "text")
 _AFTER_FITTING = ("export.py", "session.py")
 """What is done with an encoder once it is fitted."""
 
 Array = NDArray[np.float64]
+Members = list[Array]
+"""Log-odds of each narrative's passages by the models that were fitted together: ``(members, passages, modes)``."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,29 @@ class Workspace:
         self.folder.replace(done.folder)
         return done
 
-    def read_fold(self, fold: int, ids: Sequence[str], modes: Sequence[str]) -> Array | None:
-        """The pooled log-odds of a fold; None if these narratives are not done. *Shape:* ``(ids, modes)``."""
+    def read_fold(self, fold: int, ids: Sequence[str], lengths: Sequence[int], modes: Sequence[str]) -> Members | None:
+        """The log-odds of a fold's passages; None if these narratives are not done.
+
+        Args:
+            lengths: how many passages each narrative has.
+
+        Returns:
+            For each narrative. *Shape of each:* ``(members, passages, modes)``.
+        """
         try:
             frame = pd.read_parquet(self.folder / f"fold-{fold}.parquet")
-            return frame[list(modes)].to_numpy(dtype=float) if list(frame["id"]) == list(ids) else None
+            scores = frame[list(modes)].to_numpy(dtype=float).reshape(-1, sum(lengths), len(modes))
+            own = list(frame["id"]) == list(np.repeat(ids, lengths)) * len(scores)
         except (OSError, ValueError, KeyError):
             return None
+        return np.split(scores, np.cumsum(lengths)[:-1], axis=1) if own else None
 
-    def write_fold(self, fold: int, ids: Sequence[str], scores: Array, modes: Sequence[str]) -> None:
-        """Keep a fold's scores, whole or not at all."""
-        frame = pd.DataFrame({"id": list(ids)} | {mode: scores[:, i] for i, mode in enumerate(modes)})
+    def write_fold(self, fold: int, ids: Sequence[str], scores: Members, modes: Sequence[str]) -> None:
+        """Keep the log-odds of a fold's passages, whole or not at all."""
+        every = np.concatenate(scores, axis=1)
+        owners = np.repeat(ids, [one.shape[1] for one in scores])
+        frame = pd.DataFrame(every.reshape(-1, len(modes)), columns=list(modes))
+        frame.insert(0, "id", np.tile(owners, len(every)))
         write_whole(self.folder / f"fold-{fold}.parquet", frame.to_parquet(index=False))
 
     def read_calibration(self, config: TrainConfig) -> dict[str, ModeCalibration]:

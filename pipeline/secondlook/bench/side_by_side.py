@@ -15,8 +15,9 @@ from secondlook.bench.competitors import competitors
 from secondlook.bench.contenders import own_contenders
 from secondlook.bench.work import Contender, Skipped, Work
 from secondlook.bundle import Bundle
-from secondlook.encoder.session import TransformerEvidenceModel, available_cores
+from secondlook.encoder.session import available_cores
 from secondlook.errors import ConfigError
+from secondlook.stacked import encoder_of
 
 WARM_UP = 16
 """Narratives that each contender scores before it is timed, and on which batch sizes are compared."""
@@ -127,8 +128,8 @@ def bench_score(
     Raises:
         ConfigError: the bundle has no encoder.
     """
-    model = bundle.model
-    if not isinstance(model, TransformerEvidenceModel):
+    model = encoder_of(bundle.model)
+    if model is None:
         raise ConfigError("the bench measures an encoder, and this bundle has none; give --bundle a transformer's")
     model.threads = threads or available_cores()
     work = Work.of(narratives, model)

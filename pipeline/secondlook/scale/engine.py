@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from secondlook.bundle import Bundle, load_bundle, save_bundle
 from secondlook.config import ScoreConfig
-from secondlook.encoder.session import TransformerEvidenceModel, available_cores
+from secondlook.encoder.session import available_cores
 from secondlook.errors import ConfigError, RunError
 from secondlook.journal import Journal, shard_bytes
 from secondlook.ranking import not_dated
@@ -45,6 +45,7 @@ from secondlook.schema import Reject
 from secondlook.score import Display, InputFiles, Run, score, versions
 from secondlook.scorer import Scorer
 from secondlook.shards import check, shard_table
+from secondlook.stacked import encoder_of
 
 OBJECT_STORE_BYTES = 256 << 20
 """Of this machine's memory, where Ray is started here: units and shards are small."""
@@ -298,8 +299,8 @@ class _Actor:
             for name, content in ray.get(work["bundle"]).items():
                 (Path(folder) / name).write_bytes(content)
             bundle = load_bundle(Path(folder))
-        if isinstance(bundle.model, TransformerEvidenceModel):
-            bundle.model.threads = 1
+        if encoder := encoder_of(bundle.model):
+            encoder.threads = 1
         self._scorer = Scorer(bundle, ScoreConfig.model_validate_json(config))
         self._reader = UnitReader(options, open_place)
 

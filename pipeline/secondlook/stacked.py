@@ -1,0 +1,154 @@
+"""Two evidence models as one: the transformer knows what a sentence says in its context, the linear model its words.
+
+Where labels are many the first is the better, where a mode is rare the second; where they err, they mostly err
+apart. Stacked generalisation (Wolpert 1992): for each mode the two log-odds of a passage are added with weights
+that a logistic regression found on narratives which neither had seen. The sum is a passage's score like any
+other, and the narrative's is pooled from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import tee
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondlook.config import TransformerModelConfig
+from secondlook.encoder.session import TransformerEvidenceModel
+from secondlook.encoder.windows import NOTHING
+from secondlook.schema import Span
+
+if TYPE_CHECKING:
+    from secondlook.baseline import LinearEvidenceModel
+
+Array = NDArray[np.float64]
+
+STACK = "stack.json"
+MEMBERS = ("transformer", "linear")
+
+
+class StackedEvidenceModel:
+    """Passage log-odds for every mode, from a transformer and a linear model.
+
+    Args:
+        encoder: the transformer.
+        linear: the linear model, of the same modes.
+        weights: of the members in the order of ``MEMBERS``. *Shape:* ``(2, modes)``.
+
+    Raises:
+        ValueError: there is not a weight for every member and mode.
+    """
+
+    def __init__(self, encoder: TransformerEvidenceModel, linear: LinearEvidenceModel, weights: Array) -> None:
+        if weights.shape != (len(MEMBERS), len(encoder.modes)):
+            raise ValueError(f"weights of shape {weights.shape} for two members and {len(encoder.modes)} modes")
+        self.modes = encoder.modes
+        self.config = encoder.config
+        self.encoder = encoder
+        self._linear = linear
+        self._weights = weights
+
+    def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> list[Array]:
+        """Log-odds for each narrative. *Shape of each:* ``(passages, modes)``."""
+        return list(self.iterate(narratives, passages))
+
+    def iterate(self, narratives: Iterable[str], passages: Iterable[Sequence[Span]]) -> Iterator[Array]:
+        """Like :meth:`score`, one narrative after the other, read no further ahead than the encoder needs.
+
+        The linear model takes at once whatever the encoder has read ahead, while the encoder works on it.
+
+        Raises:
+            ValueError: there are more narratives than passages, or the other way round.
+        """
+        read: deque[tuple[str, Sequence[Span]]] = deque()
+        linear: deque[Array] = deque()
+
+        def noted() -> Iterator[tuple[str, Sequence[Span]]]:
+            for pair in zip(narratives, passages, strict=True):
+                read.append(pair)
+                yield pair
+
+        one, other = tee(noted())
+        for log_odds in self.encoder.iterate((text for text, _ in one), (spans for _, spans in other)):
+            if not linear:
+                linear.extend(self._linear.score(*zip(*read, strict=True)))
+                read.clear()
+            yield self._together(log_odds, linear.popleft())
+
+    def _together(self, encoded: Array, linear: Array) -> Array:
+        unread = (encoded == NOTHING).all(axis=1, keepdims=True)  # the encoder found no token there
+        return np.where(unread, NOTHING, self._weights[0] * encoded + self._weights[1] * linear)
+
+    def to_files(self) -> dict[str, bytes]:
+        """The model as named files of plain data."""
+        return self.encoder.to_files() | self._linear.to_files() | {STACK: weights_to_bytes(self._weights, self.modes)}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], modes: Sequence[str], config: TransformerModelConfig) -> Self:
+        """The model that :meth:`to_files` wrote; KeyError or ValueError if the files do not fit together."""
+        from secondlook.baseline import LinearEvidenceModel  # scikit-learn takes a second to load
+
+        if config.linear is None:
+            raise ValueError("the manifest names no linear model")
+        linear = LinearEvidenceModel.from_files(files, modes, config.linear)
+        encoder = TransformerEvidenceModel.from_files(files, modes, config)
+        return cls(encoder, linear, weights_from_bytes(files[STACK], modes))
+
+
+def encoder_of(model: object) -> TransformerEvidenceModel | None:
+    """The transformer that a model is or has, if any."""
+    found = model.encoder if isinstance(model, StackedEvidenceModel) else model
+    return found if isinstance(found, TransformerEvidenceModel) else None
+
+
+def stacking_weights(scores: Array, labels: Array) -> Array:
+    """How much each member counts, for each mode: at least 0, in sum 1.
+
+    A member that would count against its own score is left out.
+
+    Args:
+        scores: log-odds from models that did not see the narrative; NaN where there are none. *Shape:* ``(members,
+            narratives, modes)``.
+        labels: 1, 0 or NaN (unknown). *Shape:* ``(narratives, modes)``.
+
+    Returns:
+        *Shape:* ``(members, modes)``. Equal weights where nothing is known that tells the members apart.
+    """
+    members, _, modes = scores.shape
+    weights = np.full((members, modes), 1 / members)
+    for column in range(modes if members > 1 else 0):
+        known = ~np.isnan(labels[:, column]) & ~np.isnan(scores[:, :, column]).any(axis=0)
+        if len(np.unique(labels[known, column])) == 2:
+            found = _positive_weights(scores[:, known, column], labels[known, column])
+            weights[:, column] = found / found.sum() if found.sum() > 0 else weights[:, column]
+    return weights
+
+
+def _positive_weights(scores: Array, labels: Array) -> Array:
+    from sklearn.linear_model import LogisticRegression  # scoring starts without it
+
+    weights = np.zeros(len(scores))
+    counted = np.arange(len(scores))
+    while len(counted):
+        fitted = LogisticRegression(solver="newton-cholesky").fit(scores[counted].T, labels).coef_[0]
+        if (fitted > 0).all():
+            weights[counted] = fitted
+            break
+        counted = counted[fitted > 0]
+    return weights
+
+
+def weights_to_bytes(weights: Array, modes: Sequence[str]) -> bytes:
+    """The weights by mode and member, as JSON."""
+    table = {mode: dict(zip(MEMBERS, weights[:, i].tolist(), strict=True)) for i, mode in enumerate(modes)}
+    return (json.dumps(table, indent=2) + "\n").encode()
+
+
+def weights_from_bytes(content: bytes, modes: Sequence[str]) -> Array:
+    """What :func:`weights_to_bytes` wrote; KeyError or ValueError if it is not for these modes."""
+    table = json.loads(content)
+    return np.array([[float(table[mode][member]) for mode in modes] for member in MEMBERS])
