@@ -167,6 +167,25 @@ def tiny_transformer(
 
 
 @pytest.fixture(scope="session")
+def tiny_stack(
+    tmp_path_factory: pytest.TempPathFactory, write_tiny_transformer: Callable[..., TrainConfig]
+) -> TrainConfig:
+    """A trained tiny transformer with a linear model beside it, on folds that all modes are in; do not change it."""
+    import pandas as pd
+
+    from secondlook.train import train
+
+    config = write_tiny_transformer(tmp_path_factory.mktemp("stack"))
+    split = pd.read_csv(config.data.splits, dtype={"fold": object})
+    in_train = split["split"] == "train"
+    split.loc[in_train, "fold"] = [str(row // 6 % 2) for row in split.index[in_train]]
+    split.to_csv(config.data.splits, index=False)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"linear": LinearModelConfig()})})
+    train(config)
+    return config
+
+
+@pytest.fixture(scope="session")
 def tiny_config(
     tmp_path_factory: pytest.TempPathFactory, write_tiny_corpus: Callable[[Path], TrainConfig]
 ) -> TrainConfig:

@@ -13,6 +13,7 @@ file                     what it holds
 ``vocabulary.json``      terms in the order of the weights (linear model, or the one beside a transformer)
 ``weights.safetensors``  numbers (the same)
 ``stack.json``           how much a transformer and the linear model beside it count, for each mode
+``triage.json``          what the linear model alone may clear, and what that costs (the same; see ``triage``)
 =======================  ==========================================================================
 
 Beside them, undigested because they describe the bundle and do not score: ``metrics.json``,
@@ -43,6 +44,7 @@ from secondlook.language import KnownWords
 from secondlook.schema import Span
 from secondlook.stacked import STACK, StackedEvidenceModel
 from secondlook.storage import MANIFEST, whole_folder
+from secondlook.triage import Triage
 
 KIND = "secondlook-bundle"
 FORMAT = f"{KIND}/3"
@@ -50,7 +52,8 @@ _COMMON = frozenset({"codebook.yaml", "calibration.json", "words.json"})
 _LINEAR = frozenset({"vocabulary.json", "weights.safetensors"})
 _TRANSFORMER = frozenset({MODEL, TOKENIZER})
 _BESIDE = frozenset({"metrics.json", "README.md", "plots/*", "evaluation.html"})
-_NAMES = _COMMON | _LINEAR | _TRANSFORMER | _BESIDE | {STACK, MANIFEST}
+_TRIAGE = "triage.json"
+_NAMES = _COMMON | _LINEAR | _TRANSFORMER | _BESIDE | {STACK, _TRIAGE, MANIFEST}
 
 
 class ModeCalibration(Strict):
@@ -110,6 +113,7 @@ class Bundle:
     pooling: PoolingConfig
     modes: Mapping[str, ModeCalibration]
     provenance: Provenance
+    triage: Triage | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -154,11 +158,12 @@ def load_bundle(folder: Path) -> Bundle:
         modes = {mode: ModeCalibration.model_validate(calibrations[mode]) for mode in codebook.mode_ids}
         model = model_from_files(files, codebook.mode_ids, manifest.model)
         words = KnownWords.from_bytes(files["words.json"])
+        triage = Triage.model_validate_json(files[_TRIAGE]) if _TRIAGE in files else None
     except (KeyError, ValueError) as cause:
         raise BundleError(
             f"{folder}: its files do not fit together ({cause}); train or fetch the bundle again"
         ) from None
-    return Bundle(codebook, model, words, manifest.pooling, modes, manifest.provenance)
+    return Bundle(codebook, model, words, manifest.pooling, modes, manifest.provenance, triage)
 
 
 def model_from_files(
@@ -188,6 +193,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         "calibration.json": _json(calibration),
         "words.json": bundle.words.to_bytes(),
     }
+    if bundle.triage:
+        files[_TRIAGE] = _json(bundle.triage.model_dump())
     manifest = Manifest(
         format=FORMAT,
         model=bundle.model.config,

@@ -1,8 +1,8 @@
-"""Calibrate: probabilities and operating points from out-of-fold scores."""
+"""Calibrate: probabilities, operating points and what a first pass may clear, from out-of-fold scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +13,11 @@ from secondlook.bundle import ModeCalibration
 from secondlook.calibration import Labelled, choose_operating_point
 from secondlook.calibration import calibrate as calibrate_mode
 from secondlook.config import TrainConfig
-from secondlook.fit import check_teachable, out_of_fold
+from secondlook.evidence import pool
+from secondlook.fit import OutOfFold, check_teachable, out_of_fold
 from secondlook.prepare import Part, load_prepared
+from secondlook.stacked import MEMBERS
+from secondlook.triage import OutOfFoldScores, Triage, choose_triage
 from secondlook.workspace import Workspace, fitted_workspace
 
 Array = NDArray[np.float64]
@@ -30,10 +33,33 @@ def calibrate(config: TrainConfig) -> dict[str, ModeCalibration]:
     prepared = load_prepared(config.data)
     workspace = fitted_workspace(config, prepared)
     part, modes = prepared.part("train"), prepared.codebook.mode_ids
-    scores = out_of_fold(part, modes, config, workspace).scores
-    settled = {mode: _settle(mode, scores[:, i], part, i, config) for i, mode in enumerate(modes)}
-    workspace.write_calibration(config, settled)
+    found = out_of_fold(part, modes, config, workspace)
+    settled = {mode: _settle(mode, found.scores[:, i], part, i, config) for i, mode in enumerate(modes)}
+    stacked = len(found.weights) == len(MEMBERS)
+    workspace.write_calibration(config, settled, _triage(found, part, settled, config) if stacked else None)
     return settled
+
+
+def _triage(found: OutOfFold, part: Part, settled: Mapping[str, ModeCalibration], config: TrainConfig) -> Triage:
+    """What the linear model alone may clear, of the narratives that are in a fold."""
+    rows = sorted(found.passages)
+    thresholds = np.array([one.operating_point.threshold for one in settled.values()])
+    stand_in = np.median(np.concatenate([found.passages[row][0] for row in rows]), axis=0)
+    linear = [found.passages[row][1] for row in rows]
+    unread = [found.weights[0] * stand_in + found.weights[1] * one for one in linear]
+
+    def flags(pooled: Array) -> NDArray[np.bool_]:
+        chances = [one.calibration.probability(pooled[:, i]) for i, one in enumerate(settled.values())]
+        return np.asarray(np.column_stack(chances) >= thresholds)
+
+    scores = OutOfFoldScores(
+        linear=np.array([pool(one, config.pooling) for one in linear]),
+        labels=part.labels[rows],
+        flagged=flags(found.scores[rows]),
+        flagged_unread=flags(np.array([pool(one, config.pooling) for one in unread])),
+        groups=part.groups[rows],
+    )
+    return choose_triage(scores, list(settled), thresholds.tolist(), stand_in.tolist())
 
 
 def out_of_fold_probabilities(

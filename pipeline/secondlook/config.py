@@ -215,6 +215,8 @@ class ScoreConfig(Strict):
 
     ``join_rows`` makes one case of the rows of a table that follow one another with the same id.
 
+    With ``triage`` the encoder is not asked about narratives that the linear model beside it clears.
+
     What is done is kept every ``shard_cases`` rows of the input: a run that is stopped loses fewer than that.
     """
 
@@ -235,6 +237,7 @@ class ScoreConfig(Strict):
     max_characters: Annotated[int, Field(ge=1, le=1_000_000_000)] = 10_000_000
     minimum_known_words: Annotated[float, Field(ge=0, le=1)] = 0.15
     join_rows: bool = False
+    triage: bool = False
     shard_cases: Annotated[int, Field(ge=1, le=100_000)] = 256
 
     @model_validator(mode="after")

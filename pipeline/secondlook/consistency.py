@@ -18,7 +18,7 @@ from secondlook.runs import RESTORE, TOLERANCE, Array, Mismatch, StoredCase, Sto
 from secondlook.schema import Span
 from secondlook.scorer import Outcome
 from secondlook.storage import MANIFEST
-from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, ROWS_JOINED
+from secondlook.tables import CASES, CLEARED, EVIDENCE, PASSAGES, QUEUE, REJECTS, ROWS_JOINED
 
 ENCODED_TOLERANCE = 0.02
 """How far a passage encoded again may lie, as a probability: processors differ in how they multiply int8."""
@@ -48,6 +48,8 @@ def check_counts(run: StoredRun) -> Iterator[Mismatch]:
             items = len(run.rejects) + len(run.tables[CASES])
             rows = sum(item.rows for item in run.rejects) + _rows_of_cases(run.tables[CASES])
             yield from _differing(f"{CASES} with {REJECTS}", ("joined rows", rows - items, counts.joined))
+    if CASES in run.tables and CLEARED in run.tables[CASES]:
+        yield from _differing(CASES, ("cleared cases", int(run.tables[CASES][CLEARED].sum()), counts.cleared))
     if QUEUE in run.tables:
         queue, dated = run.tables[QUEUE], run.manifest.config.values.get("date_column")
         yield from _differing(

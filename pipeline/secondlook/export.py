@@ -36,7 +36,7 @@ def export(config: TrainConfig) -> Trained:
     """
     prepared = load_prepared(config.data)
     workspace = fitted_workspace(config, prepared)
-    settled = workspace.read_calibration(config)
+    settled, triage = workspace.read_calibration(config)
     check_installed(config)
     part = prepared.part("train")
     bundle = Bundle(
@@ -46,6 +46,7 @@ def export(config: TrainConfig) -> Trained:
         pooling=config.pooling,
         modes={mode: settled[mode] for mode in prepared.codebook.mode_ids},
         provenance=_provenance(prepared, config),
+        triage=triage,
     )
     save_bundle(bundle, config.bundle)
     development = report(predict(bundle, prepared.part("development")), config, prepared, "development")

@@ -47,11 +47,13 @@ class OutOfFold:
     """What models say of narratives that they did not see.
 
     ``scores`` are pooled log-odds, NaN where a narrative is in no fold. *Shape:* ``(narratives, modes)``. ``weights``
-    say how much each of the models counts that were fitted together. *Shape:* ``(members, modes)``.
+    say how much each of the models counts that were fitted together. *Shape:* ``(members, modes)``. ``passages`` has
+    the log-odds by each of them, by the row of the narrative. *Shape of each:* ``(members, passages, modes)``.
     """
 
     scores: Array
     weights: Array
+    passages: Mapping[int, Array]
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _stacked(passages: Mapping[int, Array], labels: Array, pooling: PoolingConfi
     weights = stacking_weights(alone, labels)
     for row, scores in passages.items():
         together[row] = pool((weights[:, None] * scores).sum(axis=0), pooling)
-    return OutOfFold(together, weights)
+    return OutOfFold(together, weights, passages)
 
 
 def load_fitted(config: TrainConfig, workspace: Workspace, modes: Sequence[str]) -> EvidenceModel:

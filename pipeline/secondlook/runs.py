@@ -41,7 +41,8 @@ class Counts(Strict):
     """What became of the input rows; ``flagged`` counts flags by mode, in the codebook's order.
 
     ``joined`` were read as a part of a row before them, whatever became of that one.
-    Of the scored, ``copies`` are read as others, ``drawn`` for the audit; ``undated`` lack a date that was asked for.
+    Of the scored, ``cleared`` were so by the first pass alone, ``copies`` are read as others, ``drawn`` for the audit;
+    ``undated`` lack a date that was asked for.
     """
 
     rows: _Count
@@ -52,6 +53,7 @@ class Counts(Strict):
     files_rejected: _Count
     complete: bool
     flagged: dict[str, _Count]
+    cleared: _Count
     copies: _Count
     drawn: _Count
     undated: _Count
@@ -155,8 +157,8 @@ def read_run(folder: Path) -> StoredRun:
     manifest = read_manifest(folder)
     problems = check_files(folder, manifest)
     tables = {}
-    joins = manifest.config.values.get("join_rows") is True
-    for name, kinds in columns(tuple(manifest.counts.flagged), joins).items():
+    more = (manifest.config.values.get(choice) is True for choice in ("join_rows", "triage"))
+    for name, kinds in columns(tuple(manifest.counts.flagged), *more).items():
         found = _read_table(folder / name, kinds)
         if isinstance(found, pd.DataFrame):
             tables[name] = found

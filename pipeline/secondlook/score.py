@@ -8,7 +8,8 @@ file                   what it holds
 ``evidence.parquet``   case_id, mode, start, end, text, share: for every score the passages behind it
 ``passages.parquet``   case_id, start, end, z_<mode>: every passage's log-odds, from which each score
                        can be computed again
-``cases.parquet``      case_id, file, row, narrative: what was read; rows where they are joined, how many
+``cases.parquet``      case_id, file, row, narrative: what was read; rows where they are joined, how many;
+                       cleared with triage, whether the first pass alone scored it
 ``rejects.csv``        file, row, case_id, reason, set_aside: what was not scored; rows as for cases
 ``manifest.json``      counts that add up; digests of input, bundle and configuration; versions
 ``queue.html``         the queue to read; where one page does not hold it, ``pages/`` has the others
@@ -48,14 +49,14 @@ from secondlook.queue_files import WORKBOOK, shown_cases, write_queue_files
 from secondlook.ranking import Ranking, check_dated
 from secondlook.readers import ReadOptions, read_cases
 from secondlook.schema import ScoredCase
-from secondlook.scorer import Array, Batch, Scorer
+from secondlook.scorer import Batch, Scored, Scorer
 from secondlook.shards import Checked, Stretch, check, cut_stretches, shard_table
 from secondlook.shelf import Shelf
 from secondlook.storage import MANIFEST, check_replaceable, file_digest, held, inventory
 from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, Counted, TableWriter
 
 KIND = "secondlook-run"
-FORMAT = f"{KIND}/4"
+FORMAT = f"{KIND}/5"
 FILES = frozenset({QUEUE, EVIDENCE, PASSAGES, CASES, REJECTS, FIRST, WORKBOOK, MANIFEST})
 """What every run has."""
 
@@ -202,20 +203,20 @@ def _score(stretches: Iterator[Checked], journal: Journal, scorer: Scorer, displ
             else:
                 _commit(stretch, [], journal, display)
 
-    done: list[Array] = []
+    done: list[Scored] = []
     with closing(scorer.log_odds(batches())) as scored:
-        for log_odds in scored:
-            done.append(log_odds)
+        for one in scored:
+            done.append(one)
             display.scored()
             if len(done) == len(begun[0].passages):
                 _commit(begun.popleft(), done, journal, display)
                 done = []
 
 
-def _commit(checked: Checked, log_odds: Sequence[Array], journal: Journal, display: Display) -> None:
-    shard = shard_table(checked, log_odds)
-    journal.commit(checked.stretch.number, checked.stretch.digest, len(log_odds), shard)
-    display.rejected(len(checked.items) - len(log_odds))
+def _commit(checked: Checked, scored: Sequence[Scored], journal: Journal, display: Display) -> None:
+    shard = shard_table(checked, scored)
+    journal.commit(checked.stretch.number, checked.stretch.digest, len(scored), shard)
+    display.rejected(len(checked.items) - len(scored))
 
 
 def _write(
@@ -261,6 +262,7 @@ def _counts(counted: Counted, ranking: Ranking, config: ScoreConfig) -> dict[str
         "files_rejected": counted.files_rejected,
         "complete": counted.complete,
         "flagged": counted.flagged,
+        "cleared": counted.cleared,
         "copies": int(ranking.is_copy.sum()),
         "drawn": int(ranking.drawn.sum()),
         "undated": int(np.isnat(ranking.received).sum()) if config.date_column else 0,

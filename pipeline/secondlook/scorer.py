@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondlook.bundle import Bundle, default_bundle, load_bundle
 from secondlook.config import ScoreConfig, SingleModePriority
+from secondlook.errors import ConfigError
 from secondlook.evidence import pool, shares
 from secondlook.priority import mode_column, priorities
 from secondlook.schema import Evidence, Span
+from secondlook.stacked import StackedEvidenceModel
 from secondlook.text import split_passages
+from secondlook.triage import Triage, clearing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +29,16 @@ Batch = tuple[Sequence[str], Sequence[Sequence[Span]]]
 """Narratives and the passages of each."""
 
 
+class Scored(NamedTuple):
+    """What the model says of a narrative's passages, and whether its first pass alone said it (see ``triage``).
+
+    *Shape of* ``log_odds``: ``(passages, modes)``.
+    """
+
+    log_odds: Array
+    cleared: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a bundle says of one narrative.
@@ -33,7 +46,7 @@ class Outcome:
     ``scores`` are calibrated probabilities by mode, ``intervals`` how far the calibration knows them (95%),
     and ``flags`` whether each reaches its operating point. ``priority`` is what a
     queue is sorted by (:mod:`secondlook.priority`). ``log_odds`` are the passages' scores, from which all of this
-    can be computed again. *Shape:* ``(passages, modes)``.
+    can be computed again. *Shape:* ``(passages, modes)``. ``cleared`` says that the encoder was not asked.
     """
 
     scores: Mapping[str, float]
@@ -43,6 +56,7 @@ class Outcome:
     evidence: tuple[Evidence, ...]
     passages: Sequence[Span]
     log_odds: Array
+    cleared: bool = False
 
 
 class Scorer:
@@ -50,10 +64,10 @@ class Scorer:
 
     Args:
         bundle: a loaded bundle.
-        config: how much evidence to show, and what decides priority.
+        config: how much evidence to show, what decides priority, and whether there is a first pass.
 
     Raises:
-        ConfigError: priority is to be decided by a mode that the bundle does not know.
+        ConfigError: priority is to be decided by a mode that the bundle does not know, or the bundle has no first pass.
     """
 
     def __init__(self, bundle: Bundle, config: ScoreConfig | None = None) -> None:
@@ -61,6 +75,11 @@ class Scorer:
         self.config = config or ScoreConfig()
         if isinstance(self.config.priority, SingleModePriority):
             mode_column(self.config.priority, bundle.codebook)
+        if self.config.triage and not (bundle.triage and isinstance(bundle.model, StackedEvidenceModel)):
+            raise ConfigError(
+                f"triage: the bundle '{bundle.provenance.name}' has no first pass; leave triage out, or train with a "
+                "linear model beside the transformer (model.linear)"
+            )
 
     def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]] | None = None) -> list[Outcome]:
         """Score narratives, in order.
@@ -73,26 +92,44 @@ class Scorer:
             ValueError: a narrative has no passage: it is empty or white space.
         """
         spans = [split_passages(text) for text in narratives] if passages is None else passages
-        log_odds = self.log_odds([(narratives, spans)])
-        return [self.outcome(one, own) for one, own in zip(spans, log_odds, strict=True)]
+        scored = self.log_odds([(narratives, spans)])
+        return [self.outcome(own, *one) for own, one in zip(spans, scored, strict=True)]
 
-    def log_odds(self, batches: Iterable[Batch]) -> Generator[Array, None, None]:
+    def log_odds(self, batches: Iterable[Batch]) -> Generator[Scored, None, None]:
         """The log-odds of passages, one narrative after the other as the model gets to them.
 
         A model that takes narratives one by one works across batches, so that none waits for the end of another, and
-        reads ahead as far as it needs; any other takes a batch at a time. *Shape of each:* ``(passages, modes)``.
+        reads ahead as far as it needs; any other takes a batch at a time.
 
         Raises:
             ValueError: a narrative has no passage: it is empty or white space.
         """
-        iterate = getattr(self.bundle.model, "iterate", None)
+        model = self.bundle.model
+        iterate = getattr(model, "iterate", None)
         if iterate is None:
-            for narratives, passages in _with_text(batches):
-                if narratives:
-                    yield from self.bundle.model.score(narratives, passages)
+            for batch in _with_text(batches):
+                if batch[0]:
+                    yield from map(Scored, model.score(*batch))
             return
         one, other = tee(pair for batch in _with_text(batches) for pair in zip(*batch, strict=True))
-        yield from iterate((narrative for narrative, _ in one), (spans for _, spans in other))
+        narratives, passages = (narrative for narrative, _ in one), (spans for _, spans in other)
+        if self.config.triage and self.bundle.triage and isinstance(model, StackedEvidenceModel):
+            stand_in = np.array([self.bundle.triage.stand_in[mode] for mode in model.modes])
+            yield from map(
+                Scored._make, model.screen(narratives, passages, self._clearing(self.bundle.triage), stand_in)
+            )
+        else:
+            yield from map(Scored, iterate(narratives, passages))
+
+    def _clearing(self, triage: Triage) -> Callable[[Array, Array], bool]:
+        settings = self.bundle.modes
+        return clearing(
+            triage,
+            self.bundle.codebook.mode_ids,
+            {mode: one.calibration for mode, one in settings.items()},
+            {mode: one.operating_point.threshold for mode, one in settings.items()},
+            self.bundle.pooling,
+        )
 
     def unreadable(self, narrative: str) -> str | None:
         """Why this bundle cannot judge a narrative (another language or script), or None if it can."""
@@ -104,12 +141,13 @@ class Scorer:
             "another language or script, or not a text; read it by hand"
         )
 
-    def outcome(self, passages: Sequence[Span], log_odds: Array) -> Outcome:
+    def outcome(self, passages: Sequence[Span], log_odds: Array, cleared: bool = False) -> Outcome:
         """What follows from passages and their log-odds, without the model.
 
         Args:
             passages: at least one.
             log_odds: their scores. *Shape:* ``(passages, modes)``.
+            cleared: whether the first pass alone gave these.
         """
         modes = self.bundle.codebook.mode_ids
         pooled = pool(log_odds, self.bundle.pooling)
@@ -124,6 +162,7 @@ class Scorer:
             evidence=self._evidence(passages, shares(log_odds, self.bundle.pooling)),
             passages=passages,
             log_odds=log_odds,
+            cleared=cleared,
         )
 
     def _evidence(self, passages: Sequence[Span], share: Array) -> tuple[Evidence, ...]:

@@ -13,6 +13,7 @@ column                           what it holds
 ``narrative``, ``metadata``      of a case that was scored
 ``starts``, ``ends``             its passages
 ``log_odds``                     theirs, a passage after the other, in the codebook's order of modes
+``cleared``                      whether the first pass alone gave these (see ``triage``)
 ``signature``                    by which its copies are found (see ``copies``), if they are looked for
 ===============================  ================================================================
 
@@ -34,7 +35,7 @@ from secondlook.duplicates import PERMUTATIONS
 from secondlook.ranking import received_before
 from secondlook.readers.checks import shown_id
 from secondlook.schema import Case, Reject, Span
-from secondlook.scorer import Outcome, Scorer
+from secondlook.scorer import Outcome, Scored, Scorer
 from secondlook.text import split_passages
 
 CHARACTERS = 4_000_000
@@ -54,6 +55,7 @@ _SCHEMA = pa.schema(
         "starts": pa.list_(pa.int64()),
         "ends": pa.list_(pa.int64()),
         "log_odds": pa.list_(pa.float64()),
+        "cleared": pa.bool_(),
         "signature": pa.binary(4 * PERMUTATIONS),
     }
 )
@@ -119,10 +121,10 @@ def _check(case: Case, scorer: Scorer) -> Case | Reject:
     return case
 
 
-def shard_table(checked: Checked, log_odds: Sequence[np.ndarray]) -> pa.Table:
-    """A shard of checked items and their passages' log-odds. *Shape of each:* ``(passages, modes)``."""
-    scored = iter(zip(checked.passages, log_odds, checked.signatures, strict=True))
-    rows = [_case_row(item, *next(scored)) if isinstance(item, Case) else _reject_row(item) for item in checked.items]
+def shard_table(checked: Checked, scored: Sequence[Scored]) -> pa.Table:
+    """A shard of checked items and what the model says of its cases."""
+    own = iter(zip(checked.passages, scored, checked.signatures, strict=True))
+    rows = [_case_row(item, *next(own)) if isinstance(item, Case) else _reject_row(item) for item in checked.items]
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
@@ -140,9 +142,10 @@ def rejected_rows(shard: pa.Table) -> list[Reject]:
 def outcomes(scored: pa.Table, scorer: Scorer) -> Iterator[Outcome]:
     """What follows from the log-odds of each of the cases of a shard."""
     modes = len(scorer.bundle.codebook.mode_ids)
-    for starts, ends, log_odds in zip(*(scored[name] for name in ("starts", "ends", "log_odds")), strict=True):
+    own = (scored[name] for name in ("starts", "ends", "log_odds", "cleared"))
+    for starts, ends, log_odds, cleared in zip(*own, strict=True):
         spans = [Span(*pair) for pair in zip(starts.as_py(), ends.as_py(), strict=True)]
-        yield scorer.outcome(spans, log_odds.values.to_numpy().reshape(-1, modes))
+        yield scorer.outcome(spans, log_odds.values.to_numpy().reshape(-1, modes), cleared.as_py())
 
 
 def cases(scored: pa.Table) -> Iterator[Case]:
@@ -167,7 +170,7 @@ def items_digest(items: Sequence[Case | Reject]) -> str:
     return together.hexdigest()
 
 
-def _case_row(case: Case, passages: Sequence[Span], log_odds: np.ndarray, own: Signature | None) -> dict[str, object]:
+def _case_row(case: Case, passages: Sequence[Span], scored: Scored, own: Signature | None) -> dict[str, object]:
     starts, ends = zip(*passages, strict=True)
     return {
         "file": _text(case.file),
@@ -180,7 +183,8 @@ def _case_row(case: Case, passages: Sequence[Span], log_odds: np.ndarray, own: S
         "metadata": [(_text(name), value) for name, value in case.metadata.items()],
         "starts": starts,
         "ends": ends,
-        "log_odds": np.ascontiguousarray(log_odds, dtype=np.float64).ravel(),
+        "log_odds": np.ascontiguousarray(scored.log_odds, dtype=np.float64).ravel(),
+        "cleared": scored.cleared,
         "signature": None if own is None else own.astype("<u4").tobytes(),
     }
 

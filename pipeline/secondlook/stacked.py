@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import tee
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, tee
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 
 STACK = "stack.json"
 MEMBERS = ("transformer", "linear")
+TOGETHER = 64
+"""Narratives that the linear model takes at once."""
 
 
 class StackedEvidenceModel:
@@ -57,27 +59,47 @@ class StackedEvidenceModel:
         return list(self.iterate(narratives, passages))
 
     def iterate(self, narratives: Iterable[str], passages: Iterable[Sequence[Span]]) -> Iterator[Array]:
-        """Like :meth:`score`, one narrative after the other, read no further ahead than the encoder needs.
-
-        The linear model takes at once whatever the encoder has read ahead, while the encoder works on it.
+        """Like :meth:`score`, one narrative after the other, read little further ahead than the encoder needs.
 
         Raises:
             ValueError: there are more narratives than passages, or the other way round.
         """
-        read: deque[tuple[str, Sequence[Span]]] = deque()
-        linear: deque[Array] = deque()
+        for log_odds, _ in self.screen(narratives, passages, lambda linear, unread: False, np.zeros(len(self.modes))):
+            yield log_odds
 
-        def noted() -> Iterator[tuple[str, Sequence[Span]]]:
-            for pair in zip(narratives, passages, strict=True):
-                read.append(pair)
-                yield pair
+    def screen(
+        self,
+        narratives: Iterable[str],
+        passages: Iterable[Sequence[Span]],
+        cleared: Callable[[Array, Array], bool],
+        stand_in: Array,
+    ) -> Iterator[tuple[Array, bool]]:
+        """Like :meth:`iterate`, but the encoder is asked only about narratives that are not cleared.
 
-        one, other = tee(noted())
-        for log_odds in self.encoder.iterate((text for text, _ in one), (spans for _, spans in other)):
-            if not linear:
-                linear.extend(self._linear.score(*zip(*read, strict=True)))
-                read.clear()
-            yield self._together(log_odds, linear.popleft())
+        Args:
+            cleared: takes the log-odds by the linear model, and those of both with the stand-in. *Shape of both:*
+                ``(passages, modes)``.
+            stand_in: what the encoder would say of an ordinary passage. *Shape:* ``(modes,)``.
+
+        Yields:
+            Log-odds, and whether the narrative was cleared.
+        """
+        waiting: deque[tuple[Array, Array | None]] = deque()
+
+        def screened() -> Iterator[tuple[str, Sequence[Span]]]:
+            """What the encoder is to read: for a narrative that is cleared, nothing, which keeps its place."""
+            pairs = zip(narratives, passages, strict=True)
+            while batch := list(islice(pairs, TOGETHER)):
+                for (text, spans), linear in zip(batch, self._linear.score(*zip(*batch, strict=True)), strict=True):
+                    unread = self._weights[0] * stand_in + self._weights[1] * linear
+                    clear = cleared(linear, unread)
+                    waiting.append((linear, unread if clear else None))
+                    yield ("", ()) if clear else (text, spans)
+
+        one, other = tee(screened())
+        for encoded in self.encoder.iterate((text for text, _ in one), (spans for _, spans in other)):
+            linear, unread = waiting.popleft()
+            yield (self._together(encoded, linear), False) if unread is None else (unread, True)
 
     def _together(self, encoded: Array, linear: Array) -> Array:
         unread = (encoded == NOTHING).all(axis=1, keepdims=True)  # the encoder found no token there

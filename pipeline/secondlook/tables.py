@@ -34,6 +34,9 @@ REJECT_COLUMNS = ("file", "row", "case_id", "reason", "set_aside")
 ROWS_JOINED = "rows"
 """The last column of cases and rejects where rows are joined: how many, with the one that ``row`` names."""
 
+CLEARED = "cleared"
+"""The last column of cases with triage: whether the first pass alone scored the case."""
+
 ROWS = 16_384
 """Of the queue, written at a time."""
 
@@ -53,15 +56,15 @@ _PLACE = {
 """What ranking adds to a case's scores."""
 
 
-def columns(modes: Sequence[str], join_rows: bool = False) -> dict[str, dict[str, pa.DataType]]:
+def columns(modes: Sequence[str], join_rows: bool = False, triage: bool = False) -> dict[str, dict[str, pa.DataType]]:
     """What every table holds, in order. Metadata columns stand behind these in the queue and are anybody's."""
     span = {"start": _WHOLE, "end": _WHOLE}
-    joined = {ROWS_JOINED: _WHOLE} if join_rows else {}
+    more = ({ROWS_JOINED: _WHOLE} if join_rows else {}) | ({CLEARED: pa.bool_()} if triage else {})
     return {
         QUEUE: {"case_id": _TEXT, "rank": _WHOLE, "priority": _NUMBER} | _by_mode(modes) | _PLACE,
         EVIDENCE: {"case_id": _TEXT, "mode": _TEXT, **span, "text": _TEXT, "share": _NUMBER},
         PASSAGES: {"case_id": _TEXT, **span} | {f"z_{mode}": _NUMBER for mode in modes},
-        CASES: {"case_id": _TEXT, "file": _TEXT, "row": _WHOLE, "narrative": _TEXT} | joined,
+        CASES: {"case_id": _TEXT, "file": _TEXT, "row": _WHOLE, "narrative": _TEXT} | more,
     }
 
 
@@ -74,7 +77,8 @@ def _by_mode(modes: Sequence[str]) -> dict[str, pa.DataType]:
 class Counted:
     """What became of the input items; ``flagged`` by mode. Rows that were set aside are not among the rejected.
 
-    ``rows_joined`` were read as a part of a row before them, whatever became of that one.
+    ``rows_joined`` were read as a part of a row before them, whatever became of that one. Of the scored, ``cleared``
+    were scored by the first pass alone.
     """
 
     scored: int = 0
@@ -83,6 +87,7 @@ class Counted:
     rows_joined: int = 0
     files_rejected: int = 0
     complete: bool = True
+    cleared: int = 0
     flagged: dict[str, int] = field(default_factory=dict)
 
 
@@ -140,7 +145,7 @@ class TableWriter:
         self.counted = Counted(flagged=dict.fromkeys(self._modes, 0))
 
     def __enter__(self) -> Self:
-        own = columns(self._modes, self._join_rows)
+        own = columns(self._modes, self._join_rows, self._scorer.config.triage)
         self._schemas = {name: pa.schema(list(own[name].items())) for name in own}
         self._writers = {
             name: self._open.enter_context(pq.ParquetWriter(self._folder / name, self._schemas[name]))
@@ -170,6 +175,7 @@ class TableWriter:
             self._shelf.add(case, outcome.evidence)
         self._keep(scored, found)
         self.counted.scored += len(scored)
+        self.counted.cleared += pc.sum(scored["cleared"]).as_py()
         for mode in self._modes:
             self.counted.flagged[mode] += sum(one.flags[mode] for one in found)
 

@@ -7,7 +7,7 @@ below the workspace  what it holds
 ``fitted/``          a whole fit: ``fit.json`` says what it depends on, ``fold-N.parquet`` has the
                      passages' log-odds in the narratives that the models of fold N did not see,
                      ``model/`` the model of the whole train part
-``calibration.json`` per mode: Platt scaling and operating point
+``calibration.json`` per mode: Platt scaling and operating point; what a first pass may clear
 ===================  ===========================================================================
 
 A fit of another corpus or of other choices starts afresh.
@@ -31,6 +31,7 @@ from secondlook.config import TrainConfig, TransformerModelConfig
 from secondlook.errors import TrainingError
 from secondlook.prepare import Prepared
 from secondlook.storage import file_digest, remove_folder, write_whole
+from secondlook.triage import Triage
 
 FORMAT = "secondlook-fit/2"
 _FITTING = ("baseline", "evidence", "fit", "stacked", "text")
@@ -102,8 +103,8 @@ class Workspace:
         frame.insert(0, "id", np.tile(owners, len(every)))
         write_whole(self.folder / f"fold-{fold}.parquet", frame.to_parquet(index=False))
 
-    def read_calibration(self, config: TrainConfig) -> dict[str, ModeCalibration]:
-        """What calibration wrote.
+    def read_calibration(self, config: TrainConfig) -> tuple[dict[str, ModeCalibration], Triage | None]:
+        """What calibration wrote: by mode, and for the first pass where there is one.
 
         Raises:
             TrainingError: it has not been done for this fit and these operating points.
@@ -111,21 +112,25 @@ class Workspace:
         try:
             stored = json.loads((self.root / "calibration.json").read_text(encoding="utf-8"))
             modes = {mode: ModeCalibration.model_validate(settings) for mode, settings in stored["modes"].items()}
+            triage = Triage.model_validate(stored["triage"]) if stored["triage"] else None
             fitting = stored["basis"] == self._basis(config)
         except (OSError, ValueError, KeyError, TypeError):
             fitting = False
         if not fitting:
             raise TrainingError(f"{self.root}: this fit is not calibrated yet; run 'secondlook calibrate' first")
-        return modes
+        return modes, triage
 
-    def write_calibration(self, config: TrainConfig, modes: dict[str, ModeCalibration]) -> None:
+    def write_calibration(
+        self, config: TrainConfig, modes: dict[str, ModeCalibration], triage: Triage | None = None
+    ) -> None:
         """Keep a calibration, whole or not at all.
 
         Raises:
             TrainingError: the workspace cannot be written.
         """
         settled = {mode: settings.model_dump() for mode, settings in modes.items()}
-        text = json.dumps({"basis": self._basis(config), "modes": settled}, indent=2) + "\n"
+        first_pass = triage.model_dump() if triage else None
+        text = json.dumps({"basis": self._basis(config), "modes": settled, "triage": first_pass}, indent=2) + "\n"
         try:
             write_whole(self.root / "calibration.json", text.encode())
         except OSError as cause:

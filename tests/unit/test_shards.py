@@ -61,14 +61,14 @@ def test_a_shard_gives_back_what_was_read_and_scored(scorer: Scorer) -> None:
         Case("A3", "\ufeff\tThe clerk\r\ntold him 😀.\x00 The banan ketor.", {"\udc80": "x"}, "a.csv", 4),
     ]
     checked = check(next(cut_stretches(items, 9)), scorer)
-    log_odds = list(scorer.log_odds([([case.narrative for case in checked.cases], checked.passages)]))
-    shard = shard_table(checked, log_odds)
+    scored = list(scorer.log_odds([([case.narrative for case in checked.cases], checked.passages)]))
+    shard = shard_table(checked, scored)
     rows = scored_rows(shard)
     assert list(cases(rows)) == [items[0], replace(items[3], metadata={"\\udc80": "x"})]
-    for found, spans, values in zip(outcomes(rows, scorer), checked.passages, log_odds, strict=True):
+    for found, spans, values in zip(outcomes(rows, scorer), checked.passages, scored, strict=True):
         assert found.passages == spans
-        np.testing.assert_array_equal(found.log_odds, values)
-        assert found == replace(scorer.outcome(spans, values), log_odds=found.log_odds)
+        np.testing.assert_array_equal(found.log_odds, values.log_odds)
+        assert found == replace(scorer.outcome(spans, *values), log_odds=found.log_odds)
     file, unreadable = rejected_rows(shard)
     assert file == Reject("odd\\udc80.xyz", None, None, "no such kind", rest_unread=True)
     assert (unreadable.row, unreadable.case_id) == (3, "A2")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,26 +29,12 @@ from secondlook.stacked import (
     weights_to_bytes,
 )
 from secondlook.text import split_passages
-from secondlook.train import train
 from secondlook.workspace import Workspace, fitted_workspace
 
 
-def beside(config: TrainConfig) -> TrainConfig:
-    """The same configuration with a linear model beside its transformer."""
-    return config.model_copy(update={"model": config.model.model_copy(update={"linear": LinearModelConfig()})})
-
-
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, write_tiny_transformer: Callable[..., TrainConfig]) -> TrainConfig:
-    """A trained stack; read it, do not change it."""
-    config = beside(write_tiny_transformer(tmp_path_factory.mktemp("stack")))
-    train(config)
-    return config
-
-
-@pytest.fixture(scope="module")
-def model(config: TrainConfig) -> StackedEvidenceModel:
-    loaded = load_bundle(config.bundle).model
+def model(tiny_stack: TrainConfig) -> StackedEvidenceModel:
+    loaded = load_bundle(tiny_stack.bundle).model
     assert isinstance(loaded, StackedEvidenceModel)
     return loaded
 
@@ -125,12 +111,12 @@ def test_the_encoder_of_a_model(model: StackedEvidenceModel, tiny_bundle: Path) 
     assert encoder_of(load_bundle(tiny_bundle).model) is None
 
 
-def test_the_bundle_needs_the_weights_of_its_members(config: TrainConfig, tmp_path: Path) -> None:
+def test_the_bundle_needs_the_weights_of_its_members(tiny_stack: TrainConfig, tmp_path: Path) -> None:
     import json
     import shutil
 
     bundle = tmp_path / "bundle"
-    shutil.copytree(config.bundle, bundle)
+    shutil.copytree(tiny_stack.bundle, bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     del manifest["files"][STACK]
     (bundle / "manifest.json").write_text(json.dumps(manifest))
@@ -150,7 +136,8 @@ def test_a_transformer_alone_is_no_stack(model: StackedEvidenceModel) -> None:
         StackedEvidenceModel.from_files(model.to_files(), model.modes, model.config.model_copy(update={"linear": None}))
 
 
-def test_calibration_and_export_follow_from_what_the_fit_left(config: TrainConfig) -> None:
+def test_calibration_and_export_follow_from_what_the_fit_left(tiny_stack: TrainConfig) -> None:
+    config = tiny_stack
     before = {path.name: path.read_bytes() for path in config.bundle.iterdir() if path.is_file()}
     fit(config)
     calibrate(config)
@@ -158,9 +145,9 @@ def test_calibration_and_export_follow_from_what_the_fit_left(config: TrainConfi
     assert {name: (config.bundle / name).read_bytes() for name in before} == before
 
 
-def test_folds_hold_what_every_member_says_of_every_passage(config: TrainConfig) -> None:
-    prepared = load_prepared(config.data)
-    workspace = fitted_workspace(config, prepared)
+def test_folds_hold_what_every_member_says_of_every_passage(tiny_stack: TrainConfig) -> None:
+    prepared = load_prepared(tiny_stack.data)
+    workspace = fitted_workspace(tiny_stack, prepared)
     part = prepared.part("train")
     own = part.select(part.folds % 2 == 0)
     lengths = [len(spans) for spans in own.passages]

@@ -270,7 +270,7 @@ def test_half_of_a_run(run: Path, tiny_bundle: Path) -> None:
         ("{}", "has the format 'None'"),
         ('{"format": "secondlook-run/1"}', "secondlook-run/1"),
         ('{"format": "secondlook-bundle/3"}', "secondlook-bundle/3"),
-        ('{"format": "secondlook-run/4", "files": 3}', "key 'counts'"),
+        ('{"format": "secondlook-run/5", "files": 3}', "key 'counts'"),
     ],
 )
 def test_a_folder_that_is_no_run(run: Path, tiny_bundle: Path, content: str | None, message: str) -> None:

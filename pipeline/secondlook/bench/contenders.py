@@ -39,8 +39,8 @@ def own_contenders(bundle: Bundle, model: TransformerEvidenceModel) -> list[Prep
 
     def ours(work: Work) -> None:
         waiting: deque[list[Span]] = deque()
-        for log_odds in scorer.log_odds(_split(work.narratives, waiting)):
-            scorer.outcome(waiting.popleft(), log_odds)
+        for scored in scorer.log_odds(_split(work.narratives, waiting)):
+            scorer.outcome(waiting.popleft(), *scored)
 
     def encoder(work: Work) -> None:
         with ThreadPoolExecutor(model.threads) as pool:
