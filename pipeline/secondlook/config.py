@@ -350,11 +350,12 @@ def _keys_at(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str]
     keys: list[str] = []
     for part in loc:
         fields = {name: field for model in current for name, field in model.model_fields.items()}
-        if part in fields:
+        chosen = [model for model in current if _is_kind(model, part)]
+        if chosen and len(current) > 1:  # a kind may be called as a key of another
+            current = chosen
+        elif part in fields:
             keys.append(str(part))
             around, current = current, _models_in(fields[str(part)].annotation)
-        elif chosen := [model for model in current if _is_kind(model, part)]:
-            current = chosen
         else:  # a place in a list, or a key that nobody knows
             keys.append(str(part))
             around = current

@@ -46,7 +46,7 @@ class PageFacts:
 
     ``narrative_characters`` bounds how much of one narrative is on the page. ``shown`` is how many cases are on
     all pages together, None where there is one page; ``undated`` how many cases have no date that could be read, and
-    ``set_aside`` how many were too old to be scored.
+    ``set_aside`` how many were too old to be scored, ``cleared`` how many the first pass alone scored.
     """
 
     bundle: str
@@ -57,6 +57,7 @@ class PageFacts:
     shown: int | None = None
     undated: int = 0
     set_aside: int = 0
+    cleared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

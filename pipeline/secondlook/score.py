@@ -249,6 +249,7 @@ def _facts(scorer: Scorer, counts: dict[str, Any]) -> PageFacts:
         rejected=counts["rejected"] + counts["files_rejected"],
         narrative_characters=scorer.config.page_narrative_characters,
         set_aside=counts["set_aside"],
+        cleared=counts["cleared"],
     )
 
 

@@ -52,6 +52,7 @@ def counts_lines(counts: Mapping[str, Any]) -> list[str]:
     if counts["files_rejected"]:
         line += f"; {counts['files_rejected']} files or sheets not read"
     said = {
+        "cleared": "were cleared by the first pass",
         "copies": "stand behind the case that they copy",
         "drawn": "were drawn for the audit",
         "undated": "have no date that could be read (date_order says how to read 03/04/2026)",

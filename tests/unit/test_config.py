@@ -33,6 +33,11 @@ def test_a_model_must_say_its_kind(tmp_path: Path) -> None:
         load_config(_write(tmp_path, "name: x\nmodel: {kind: transformer, fitting: {epochs: 0}}"), TrainConfig)
 
 
+def test_a_kind_that_is_called_like_a_key_is_not_taken_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'model.linear.word_ngram' \(did you mean 'word_ngrams'\?\)"):
+        load_config(_write(tmp_path, "name: x\nmodel: {kind: transformer, linear: {word_ngram: [1, 2]}}"), TrainConfig)
+
+
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(_write(tmp_path, "page_cases: 0\nmax_characters: lots"), ScoreConfig)

@@ -102,6 +102,9 @@ def score(
     audit: Annotated[
         int | None, typer.Option("--audit", help="Draw N cases at random that nobody would read.", min=0)
     ] = None,
+    triage: Annotated[
+        bool | None, typer.Option("--triage", help="A quick first pass clears what reaches no flag.")
+    ] = None,
     show: Annotated[int, typer.Option("--show", help="Print the first N cases to read with evidence.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[
@@ -122,7 +125,7 @@ def score(
     check_engine(engine is Engine.RAY, address)
     day = since.date() if since else None
     given = {"join_rows": join_rows, "date_column": date_column, "since": day, "top": top, "audit": audit}
-    choices = load_config(config, ScoreConfig, given)
+    choices = load_config(config, ScoreConfig, given | {"triage": triage})
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(find_bundle(bundle))
     with progress_bar() as progress:
