@@ -1,10 +1,10 @@
-"""What does triage clear, what does it lose, and how much time does it save?
+"""What triage clears, what it loses, and how much time it saves.
 
     python experiments/triage/measure.py [BUNDLE]
 
-Recall is measured on the test part, which neither the model nor its triage has seen; time on a stream of development and
-test narratives, each once, of which one in twenty carries a label. Its negatives are those of the corpus, which were written
-to be hard.
+Recall is measured on the test part, which neither the model nor its triage has seen; time on a stream of development
+and test narratives, each once, of which one in twenty carries a label. Its negatives are those of the corpus, which
+were written to be hard.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ def main(place: Path) -> None:
             seconds[name].append(time.perf_counter() - start)
     share = np.mean([one.cleared for one in outcomes])
     fastest = {name: min(one) for name, one in seconds.items()}
+    console.print(f"a stream of {len(stream)} with {wanted} positives: {share:.1%} cleared")
     console.print(
-        f"a stream of {len(stream)} with {wanted} positives: {share:.1%} cleared; {fastest['without']:.2f} s without triage, "
-        f"{fastest['with']:.2f} s with it, {fastest['without'] / fastest['with']:.2f} times as fast"
+        f"{fastest['without']:.2f} s without triage, {fastest['with']:.2f} s with it: "
+        f"{fastest['without'] / fastest['with']:.2f} times as fast"
     )
 
 
