@@ -26,6 +26,9 @@ from secondlook.text import normalise
 Scores = NDArray[np.float64]
 Targets = NDArray[np.float64]
 
+AT_ONCE = 2048
+"""Passages whose terms are held at once: a narrative may have a hundred thousand passages."""
+
 _NEVER = -12.0
 """Log-odds of a mode that was never seen in training: about six in a million."""
 
@@ -94,10 +97,15 @@ class LinearEvidenceModel:
         if not any(passages):
             return [np.zeros((0, len(self.modes))) for _ in passages]
         blocks = _blocks(narratives, passages, self.config)
-        features = hstack([self._vectorisers[name].transform(texts) for name, texts in blocks.items()], format="csr")
-        scores = np.asarray(features @ self._coefficients.T.astype(np.float64)) + self._intercepts
         ends = np.cumsum([len(spans) for spans in passages])
-        return np.split(scores, ends[:-1])
+        scores = [self._score(blocks, start) for start in range(0, ends[-1], AT_ONCE)]
+        return np.split(np.concatenate(scores), ends[:-1])
+
+    def _score(self, blocks: Mapping[str, Sequence[str]], start: int) -> Scores:
+        """The log-odds of the next passages from ``start`` on."""
+        own = slice(start, start + AT_ONCE)
+        features = [self._vectorisers[name].transform(texts[own]) for name, texts in blocks.items()]
+        return np.asarray(hstack(features, format="csr") @ self._coefficients.T.astype(np.float64)) + self._intercepts
 
     def to_files(self) -> dict[str, bytes]:
         """The model as named files of plain data."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, tee
+from itertools import tee
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from secondlook.baseline import LinearEvidenceModel
 
 Array = NDArray[np.float64]
+Pair = tuple[str, Sequence[Span]]
+"""A narrative and its passages."""
 
 STACK = "stack.json"
 MEMBERS = ("transformer", "linear")
 TOGETHER = 64
-"""Narratives that the linear model takes at once."""
+"""Narratives that the linear model takes at once, and how many characters at most, but for the last."""
+CHARACTERS = 200_000
 
 
 class StackedEvidenceModel:
@@ -86,10 +89,9 @@ class StackedEvidenceModel:
         """
         waiting: deque[tuple[Array, Array | None]] = deque()
 
-        def screened() -> Iterator[tuple[str, Sequence[Span]]]:
+        def screened() -> Iterator[Pair]:
             """What the encoder is to read: for a narrative that is cleared, nothing, which keeps its place."""
-            pairs = zip(narratives, passages, strict=True)
-            while batch := list(islice(pairs, TOGETHER)):
+            for batch in _batches(zip(narratives, passages, strict=True)):
                 for (text, spans), linear in zip(batch, self._linear.score(*zip(*batch, strict=True)), strict=True):
                     unread = self._weights[0] * stand_in + self._weights[1] * linear
                     clear = cleared(linear, unread)
@@ -119,6 +121,19 @@ class StackedEvidenceModel:
         linear = LinearEvidenceModel.from_files(files, modes, config.linear)
         encoder = TransformerEvidenceModel.from_files(files, modes, config)
         return cls(encoder, linear, weights_from_bytes(files[STACK], modes))
+
+
+def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    batch: list[Pair] = []
+    characters = 0
+    for pair in pairs:
+        batch.append(pair)
+        characters += len(pair[0])
+        if len(batch) == TOGETHER or characters >= CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def encoder_of(model: object) -> TransformerEvidenceModel | None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from secondlook import baseline
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.config import LinearModelConfig
 from secondlook.text import split_passages
@@ -43,6 +44,15 @@ def test_scores_do_not_depend_on_the_batch() -> None:
     passages = [split_passages(text) for text in TEXTS]
     for text, together in zip(TEXTS, model.score(TEXTS, passages), strict=True):
         np.testing.assert_allclose(_score(model, text), together, rtol=1e-12)
+
+
+def test_scores_do_not_depend_on_how_many_passages_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _fit()
+    passages = [split_passages(text) for text in TEXTS]
+    together = model.score(TEXTS, passages)
+    monkeypatch.setattr(baseline, "AT_ONCE", 3)
+    for one, other in zip(together, model.score(TEXTS, passages), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("context", [0, 1, 2])
