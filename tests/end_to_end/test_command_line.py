@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import pandas as pd
 import pytest
 import yaml
 
 from secondlook.config import TrackingConfig, TrainConfig
+from secondlook.prepare import load_prepared
 
 TOLD = "The banan ketor lomed. The clerk told him everything in case 5. The priing sotus teved."
 
@@ -45,6 +48,23 @@ def test_narratives_are_printed_only_on_request(tiny_bundle: Path, tmp_path: Pat
     shown = _secondlook("score", tmp_path / "c1.txt", "--out", tmp_path / "run", "--bundle", tiny_bundle, "--show", "1")
     assert "clerk" in shown.stdout
     assert "\x1b[31m" not in shown.stdout
+
+
+def test_triage_says_how_many_it_cleared(tiny_stack: TrainConfig, tiny_bundle: Path, tmp_path: Path) -> None:
+    part = load_prepared(tiny_stack.data).part("test")
+    pd.DataFrame({"case_id": part.ids, "narrative": part.narratives}).to_csv(tmp_path / "cases.csv", index=False)
+    triage = ("score", tmp_path / "cases.csv", "--out", tmp_path / "run", "--triage", "--bundle")
+    done = _secondlook(*triage, tiny_stack.bundle)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"Of the scored, (\d+) were cleared by the first pass", done.stdout)
+    assert said is not None
+    assert 0 < int(said[1]) < len(part)
+    assert f"{said[1]} of them cleared by the first pass alone" in (tmp_path / "run/queue.html").read_text()
+    verified = _secondlook("verify", tmp_path / "run", "--bundle", tiny_stack.bundle, "--reencode")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    refused = _secondlook(*triage, tiny_bundle)
+    assert refused.returncode == 1
+    assert "has no first pass; leave triage out" in refused.stderr
 
 
 @pytest.mark.parametrize(
