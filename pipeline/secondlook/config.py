@@ -77,7 +77,7 @@ class FittingConfig(Strict):
     """
 
     epochs: Annotated[int, Field(ge=1, le=100)] = 3
-    minimum_steps: Annotated[int, Field(ge=0)] = 240
+    minimum_steps: Annotated[int, Field(ge=0)] = 900
     patience: Annotated[int, Field(ge=1)] = 3
     folds: Annotated[int, Field(ge=2, le=20)] = 2
     batch_tokens: Annotated[int, Field(ge=64)] = 3072
@@ -90,7 +90,7 @@ class FittingConfig(Strict):
     frozen_layers: Annotated[int, Field(ge=0)] = 0
     evidence_weight: Annotated[float, Field(ge=0)] = 1.0
     evidence_positive_weight: Annotated[float, Field(gt=0)] = 3.0
-    pair_weight: Annotated[float, Field(ge=0)] = 1.0
+    pair_weight: Annotated[float, Field(ge=0)] = 3.0
     bfloat16: bool | None = None
     device: Literal["cpu", "cuda", "mps"] | None = None
 
