@@ -96,7 +96,7 @@ def write_tiny_corpus() -> Callable[[Path], TrainConfig]:
             seed=3,
             data=data,
             bootstrap=BootstrapConfig(resamples=100),
-            model=LinearModelConfig(),
+            model=LinearModelConfig(context_passages=1, inverse_regularisation=10.0),
             tracking=None,
             workspace=root / "runs/training",
             bundle=root / "models/tiny",
@@ -147,6 +147,7 @@ def write_tiny_transformer(
             encoder=str(tiny_encoder),
             window_tokens=48,
             context_tokens=12,
+            linear=None,
             fitting=FittingConfig.model_validate(choices | {"patience": 8, "device": "cpu"} | fitting),
         )
         return write_tiny_corpus(root).model_copy(update={"model": model})
@@ -180,7 +181,9 @@ def tiny_stack(
     in_train = split["split"] == "train"
     split.loc[in_train, "fold"] = [str(row // 6 % 2) for row in split.index[in_train]]
     split.to_csv(config.data.splits, index=False)
-    config = config.model_copy(update={"model": config.model.model_copy(update={"linear": LinearModelConfig()})})
+    config = config.model_copy(
+        update={"model": config.model.model_copy(update={"linear": LinearModelConfig(context_passages=1)})}
+    )
     train(config)
     return config
 

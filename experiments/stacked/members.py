@@ -2,8 +2,8 @@
 
     python experiments/stacked/members.py [BUNDLE]
 
-Prints macro average precision over all narratives and over full ones, how many minimal pairs are in the right order, and
-how often the strongest passage of a positive is evidence. Their weights come from the folds of the train part.
+Prints macro average precision over all narratives and over full ones, how many minimal pairs are in the right order,
+and how often the strongest passage of a positive is evidence. The weights come from the folds of the train part.
 """
 
 from __future__ import annotations

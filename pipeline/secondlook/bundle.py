@@ -47,7 +47,7 @@ from secondlook.storage import MANIFEST, whole_folder
 from secondlook.triage import Triage
 
 KIND = "secondlook-bundle"
-FORMAT = f"{KIND}/3"
+FORMAT = f"{KIND}/4"
 _COMMON = frozenset({"codebook.yaml", "calibration.json", "words.json"})
 _LINEAR = frozenset({"vocabulary.json", "weights.safetensors"})
 _TRANSFORMER = frozenset({MODEL, TOKENIZER})
@@ -159,6 +159,8 @@ def load_bundle(folder: Path) -> Bundle:
         model = model_from_files(files, codebook.mode_ids, manifest.model)
         words = KnownWords.from_bytes(files["words.json"])
         triage = Triage.model_validate_json(files[_TRIAGE]) if _TRIAGE in files else None
+        if triage and not {*codebook.mode_ids} == triage.first_pass.keys() == triage.stand_in.keys():
+            raise ValueError(f"{_TRIAGE} is of other modes")
     except (KeyError, ValueError) as cause:
         raise BundleError(
             f"{folder}: its files do not fit together ({cause}); train or fetch the bundle again"

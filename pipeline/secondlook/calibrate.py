@@ -16,7 +16,7 @@ from secondlook.config import TrainConfig
 from secondlook.evidence import pool
 from secondlook.fit import OutOfFold, check_teachable, out_of_fold
 from secondlook.prepare import Part, load_prepared
-from secondlook.stacked import MEMBERS
+from secondlook.stacked import MEMBERS, together
 from secondlook.triage import OutOfFoldScores, Triage, choose_triage
 from secondlook.workspace import Workspace, fitted_workspace
 
@@ -44,9 +44,9 @@ def _triage(found: OutOfFold, part: Part, settled: Mapping[str, ModeCalibration]
     """What the linear model alone may clear, of the narratives that are in a fold."""
     rows = sorted(found.passages)
     thresholds = np.array([one.operating_point.threshold for one in settled.values()])
-    stand_in = np.median(np.concatenate([found.passages[row][0] for row in rows]), axis=0)
-    linear = [found.passages[row][1] for row in rows]
-    unread = [found.weights[0] * stand_in + found.weights[1] * one for one in linear]
+    encoded, linear = ([found.passages[row][MEMBERS.index(name)] for row in rows] for name in ("transformer", "linear"))
+    stand_in = np.median(np.concatenate(encoded), axis=0)
+    unread = [together(found.weights, (np.broadcast_to(stand_in, one.shape), one)) for one in linear]
 
     def flags(pooled: Array) -> NDArray[np.bool_]:
         chances = [one.calibration.probability(pooled[:, i]) for i, one in enumerate(settled.values())]

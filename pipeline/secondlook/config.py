@@ -51,15 +51,15 @@ class SplitConfig(Strict):
 
 
 class LinearModelConfig(Strict):
-    """The linear evidence model: TF-IDF of a passage and of the one before it, logistic regression."""
+    """The linear evidence model: TF-IDF of a passage and of those before it, logistic regression."""
 
     kind: Literal["linear"] = "linear"
     word_ngrams: tuple[int, int] = (1, 2)
     character_ngrams: tuple[int, int] = (3, 5)
     minimum_groups: Annotated[int, Field(ge=1)] = 2
     maximum_features: Annotated[int, Field(ge=10)] = 40_000
-    context_passages: Annotated[int, Field(ge=0, le=5)] = 1
-    inverse_regularisation: Annotated[float, Field(gt=0)] = 10.0
+    context_passages: Annotated[int, Field(ge=0, le=5)] = 2
+    inverse_regularisation: Annotated[float, Field(gt=0)] = 30.0
 
 
 class FittingConfig(Strict):
@@ -113,7 +113,7 @@ class TransformerModelConfig(Strict):
     passage_pooling: Literal["mean", "attention"] = "mean"
     quantise: bool = True
     fitting: FittingConfig = FittingConfig()
-    linear: LinearModelConfig | None = None
+    linear: LinearModelConfig | None = LinearModelConfig()
 
     @model_validator(mode="after")
     def _context_leaves_room(self) -> Self:

@@ -16,11 +16,19 @@ from safetensors import SafetensorError
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.bundle import EvidenceModel
 from secondlook.config import LinearModelConfig, PoolingConfig, TrainConfig, TransformerModelConfig
+from secondlook.encoder.windows import NOTHING
 from secondlook.errors import ConfigError, TrainingError
 from secondlook.evidence import pool
 from secondlook.prepare import Part, Prepared, load_prepared
 from secondlook.schema import Span
-from secondlook.stacked import STACK, StackedEvidenceModel, stacking_weights, weights_from_bytes, weights_to_bytes
+from secondlook.stacked import (
+    STACK,
+    StackedEvidenceModel,
+    stacking_weights,
+    together,
+    weights_from_bytes,
+    weights_to_bytes,
+)
 from secondlook.storage import fresh_folder, remove_folder
 from secondlook.workspace import Workspace, open_workspace
 
@@ -131,13 +139,15 @@ def _stacked(passages: Mapping[int, Array], labels: Array, pooling: PoolingConfi
     """
     members = max(map(len, passages.values()), default=1)
     alone = np.full((members, *labels.shape), np.nan)
-    together = np.full(labels.shape, np.nan)
+    pooled = np.full(labels.shape, np.nan)
     for row, scores in passages.items():
-        alone[:, row] = [pool(one, pooling) for one in scores]
+        # A model that could not learn a mode from its folds says the lowest of every passage: that tells nothing.
+        known = (scores > NOTHING).any(axis=1)
+        alone[:, row] = np.where(known, [pool(one, pooling) for one in scores], np.nan)
     weights = stacking_weights(alone, labels)
     for row, scores in passages.items():
-        together[row] = pool((weights[:, None] * scores).sum(axis=0), pooling)
-    return OutOfFold(together, weights, passages)
+        pooled[row] = pool(together(weights, scores), pooling)
+    return OutOfFold(pooled, weights, passages)
 
 
 def load_fitted(config: TrainConfig, workspace: Workspace, modes: Sequence[str]) -> EvidenceModel:

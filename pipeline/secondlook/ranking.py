@@ -42,7 +42,8 @@ LOOKED_AT = 256
 class Scores:
     """What is ranked, in columns; the rows stand in any order.
 
-    ``received`` is not-a-time where no date is known, ``signatures`` None where copies are not looked for.
+    ``received`` is not-a-time where no date is known, ``signatures`` None where copies are not looked for, ``cleared``
+    None without triage.
     *Shapes:* ``scores`` and ``flags`` ``(cases, modes)``, ``signatures`` ``(cases, 128)``, the others ``(cases,)``.
     """
 
@@ -51,6 +52,7 @@ class Scores:
     flags: NDArray[np.bool_]
     received: Dates
     signatures: Signature | None = None
+    cleared: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ def explanations(
             continue
         why = _why(float(ranking.priority[place]), config)
         why += _reasons(scored.scores[row], scored.flags[row], weights, titles)
+        if scored.cleared is not None and scored.cleared[row]:
+            why += "; scored by the first pass alone"
         yield f"{_drawn(ranking, place)}; {why[0].lower()}{why[1:]}" if ranking.drawn[place] else why
 
 

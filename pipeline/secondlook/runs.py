@@ -26,7 +26,7 @@ from secondlook.schema import Span
 from secondlook.score import FILES, FORMAT, KIND, NAMES
 from secondlook.spreadsheet import csv_bytes
 from secondlook.storage import MANIFEST, file_digest, holds, inventory, is_named, write_whole
-from secondlook.tables import CASES, EVIDENCE, MAY_BE_EMPTY, PASSAGES, QUEUE, REJECTS, ROWS_JOINED, columns
+from secondlook.tables import CASES, CLEARED, EVIDENCE, MAY_BE_EMPTY, PASSAGES, QUEUE, REJECTS, ROWS_JOINED, columns
 
 RESTORE = "restore the folder from a copy, or score the inputs again"
 TOLERANCE = 1e-9
@@ -135,7 +135,8 @@ class StoredRun:
 class StoredCase:
     """What the files say of one case; None where a file or its row is missing.
 
-    ``passages_known`` says whether there is a table of passages at all; ``evidence`` is mode, span, text and share.
+    ``passages_known`` says whether there is a table of passages at all; ``evidence`` is mode, span, text and share;
+    ``cleared`` whether the first pass alone scored it, None without triage.
     *Shape of* ``log_odds``: ``(passages, modes)``.
     """
 
@@ -146,6 +147,7 @@ class StoredCase:
     spans: list[Span]
     log_odds: Array
     evidence: list[tuple[str, Span, str, float]] | None
+    cleared: bool | None = None
 
 
 def read_run(folder: Path) -> StoredRun:
@@ -230,6 +232,8 @@ def stored_cases(run: StoredRun) -> Iterator[StoredCase]:
     """The cases of a run as its files have them, in the queue's order."""
     tables = run.tables
     narratives = dict(zip(tables[CASES]["case_id"], tables[CASES]["narrative"], strict=True)) if CASES in tables else {}
+    cases = tables.get(CASES)
+    cleared = dict(zip(cases["case_id"], cases[CLEARED], strict=True)) if cases is not None and CLEARED in cases else {}
     queue = rows_by_case(tables[QUEUE]) if QUEUE in tables else {}
     passages, evidence = (_places(tables.get(name)) for name in (PASSAGES, EVIDENCE))
     for case_id in dict.fromkeys([*queue, *narratives]):
@@ -243,6 +247,7 @@ def stored_cases(run: StoredRun) -> Iterator[StoredCase]:
             spans=[] if own is None else _spans(own),
             log_odds=np.zeros((0, len(run.modes))) if own is None else own[[f"z_{m}" for m in run.modes]].to_numpy(),
             evidence=_evidence(shown) if EVIDENCE in tables else None,
+            cleared=cleared.get(case_id),
         )
 
 

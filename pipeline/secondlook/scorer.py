@@ -96,7 +96,7 @@ class Scorer:
         return [self.outcome(own, *one) for own, one in zip(spans, scored, strict=True)]
 
     def log_odds(self, batches: Iterable[Batch]) -> Generator[Scored, None, None]:
-        """The log-odds of passages, one narrative after the other as the model gets to them.
+        """What the model says of passages, one narrative after the other as it gets to them.
 
         A model that takes narratives one by one works across batches, so that none waits for the end of another, and
         reads ahead as far as it needs; any other takes a batch at a time.
@@ -191,7 +191,8 @@ class Scorer:
 
         The columns are ``priority``; for each mode ``p_<mode>`` from ``low_<mode>`` to ``high_<mode>`` (95%),
         ``flag_<mode>`` and ``evidence_<mode>``, a list of the sentences with the largest shares, largest first; and
-        ``reason``, which says why there is no score where there is none (it is missing elsewhere).
+        ``reason``, which says why there is no score where there is none (it is missing elsewhere). With triage
+        ``cleared`` says whether the first pass alone scored the narrative.
 
         Args:
             narratives: a column of a frame, whose index the result then has, or any texts.
@@ -210,7 +211,7 @@ class Scorer:
         readable = [str(text) for text, reason in zip(texts, reasons, strict=True) if reason is None]
         outcomes = iter(self.score(readable))
         rows = [
-            {"reason": reason} if reason else _fields(str(text), next(outcomes))
+            {"reason": reason} if reason else _fields(str(text), next(outcomes), self.config.triage)
             for text, reason in zip(texts, reasons, strict=True)
         ]
         modes = self.bundle.codebook.mode_ids
@@ -218,6 +219,7 @@ class Scorer:
         for mode in modes:
             kinds |= {f"{number}_{mode}": "float64" for number in ("p", "low", "high")}
             kinds |= {f"flag_{mode}": "boolean", f"evidence_{mode}": "object"}
+        kinds |= {"cleared": "boolean"} if self.config.triage else {}
         index = narratives.index if isinstance(narratives, pd.Series) else pd.RangeIndex(len(texts))
         return pd.DataFrame(rows, index, [*kinds, "reason"]).astype(kinds | {"reason": "object"})
 
@@ -232,9 +234,9 @@ class Scorer:
         return self.unreadable(narrative) if split_passages(narrative) else "the narrative is empty"
 
 
-def _fields(narrative: str, outcome: Outcome) -> dict[str, Any]:
+def _fields(narrative: str, outcome: Outcome, triage: bool) -> dict[str, Any]:
     """An outcome as a row of a frame."""
-    fields: dict[str, Any] = {"priority": outcome.priority}
+    fields: dict[str, Any] = {"priority": outcome.priority} | ({"cleared": outcome.cleared} if triage else {})
     for mode, score in outcome.scores.items():
         low, high = outcome.intervals[mode]
         sentences = [narrative[slice(*item.span)] for item in outcome.evidence if item.mode == mode]

@@ -101,11 +101,7 @@ class StackedEvidenceModel:
         one, other = tee(screened())
         for encoded in self.encoder.iterate((text for text, _ in one), (spans for _, spans in other)):
             linear, unread = waiting.popleft()
-            yield (self._together(encoded, linear), False) if unread is None else (unread, True)
-
-    def _together(self, encoded: Array, linear: Array) -> Array:
-        unread = (encoded == NOTHING).all(axis=1, keepdims=True)  # the encoder found no token there
-        return np.where(unread, NOTHING, self._weights[0] * encoded + self._weights[1] * linear)
+            yield (together(self._weights, (encoded, linear)), False) if unread is None else (unread, True)
 
     def to_files(self) -> dict[str, bytes]:
         """The model as named files of plain data."""
@@ -142,6 +138,20 @@ def encoder_of(model: object) -> TransformerEvidenceModel | None:
     return found if isinstance(found, TransformerEvidenceModel) else None
 
 
+def together(weights: Array, scores: Sequence[Array] | Array) -> Array:
+    """What the members say of passages together: the weighted sum, or nothing where the first found no token.
+
+    Args:
+        weights: *Shape:* ``(members, modes)``.
+        scores: log-odds by each member. *Shape of each:* ``(passages, modes)``.
+    """
+    if len(scores) == 1:
+        return scores[0]
+    said = np.sum([weight * own for weight, own in zip(weights, scores, strict=True)], axis=0)
+    unread = (scores[0] == NOTHING).all(axis=1, keepdims=True)
+    return np.where(unread, NOTHING, said)
+
+
 def stacking_weights(scores: Array, labels: Array) -> Array:
     """How much each member counts, for each mode: at least 0, in sum 1.
 
@@ -153,7 +163,8 @@ def stacking_weights(scores: Array, labels: Array) -> Array:
         labels: 1, 0 or NaN (unknown). *Shape:* ``(narratives, modes)``.
 
     Returns:
-        *Shape:* ``(members, modes)``. Equal weights where nothing is known that tells the members apart.
+        *Shape:* ``(members, modes)``. Equal weights where nothing is known that tells the members apart, and where
+        all of them would count against their own scores.
     """
     members, _, modes = scores.shape
     weights = np.full((members, modes), 1 / members)
@@ -166,7 +177,7 @@ def stacking_weights(scores: Array, labels: Array) -> Array:
 
 
 def _positive_weights(scores: Array, labels: Array) -> Array:
-    from sklearn.linear_model import LogisticRegression  # scoring starts without it
+    from sklearn.linear_model import LogisticRegression  # a second to load, and scoring does not fit
 
     weights = np.zeros(len(scores))
     counted = np.arange(len(scores))
@@ -187,5 +198,10 @@ def weights_to_bytes(weights: Array, modes: Sequence[str]) -> bytes:
 
 def weights_from_bytes(content: bytes, modes: Sequence[str]) -> Array:
     """What :func:`weights_to_bytes` wrote; KeyError or ValueError if it is not for these modes."""
-    table = json.loads(content)
-    return np.array([[float(table[mode][member]) for mode in modes] for member in MEMBERS])
+    try:
+        weights = np.array([[float(row[member]) for member in MEMBERS] for row in map(json.loads(content).get, modes)])
+    except (TypeError, AttributeError):
+        raise ValueError(f"{STACK} is damaged, or of other modes") from None
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{STACK} has weights that are none")
+    return weights.T

@@ -32,10 +32,10 @@ QUEUE, EVIDENCE, PASSAGES, CASES = (f"{name}.parquet" for name in ("queue", "evi
 REJECTS = "rejects.csv"
 REJECT_COLUMNS = ("file", "row", "case_id", "reason", "set_aside")
 ROWS_JOINED = "rows"
-"""The last column of cases and rejects where rows are joined: how many, with the one that ``row`` names."""
+"""A column of cases and rejects where rows are joined: how many, with the one that ``row`` names."""
 
 CLEARED = "cleared"
-"""The last column of cases with triage: whether the first pass alone scored the case."""
+"""A column of cases with triage: whether the first pass alone scored the case."""
 
 ROWS = 16_384
 """Of the queue, written at a time."""
@@ -139,7 +139,8 @@ class TableWriter:
         self._join_rows = scorer.config.join_rows
         self._open = ExitStack()
         metadata = {"metadata": pa.map_(_TEXT, _TEXT)}
-        self._kept_schema = pa.schema({"case_id": _TEXT, "date_received": _MOMENT} | _by_mode(self._modes) | metadata)
+        own = {"case_id": _TEXT, "date_received": _MOMENT, CLEARED: pa.bool_()}
+        self._kept_schema = pa.schema(own | _by_mode(self._modes) | metadata)
         self._kept = [self._kept_schema.empty_table()]
         self._signatures: list[Signature] = []
         self.counted = Counted(flagged=dict.fromkeys(self._modes, 0))
@@ -175,7 +176,7 @@ class TableWriter:
             self._shelf.add(case, outcome.evidence)
         self._keep(scored, found)
         self.counted.scored += len(scored)
-        self.counted.cleared += pc.sum(scored["cleared"]).as_py()
+        self.counted.cleared += pc.sum(scored[CLEARED]).as_py()
         for mode in self._modes:
             self.counted.flagged[mode] += sum(one.flags[mode] for one in found)
 
@@ -209,6 +210,7 @@ class TableWriter:
             flags=self._of_every_mode(kept, "flag"),
             received=kept["date_received"].to_numpy(),
             signatures=np.concatenate(self._signatures) if self._signatures else None,
+            cleared=kept[CLEARED].to_numpy(zero_copy_only=False) if self._scorer.config.triage else None,
         )
 
     def _of_every_mode(self, kept: pa.Table, part: str) -> np.ndarray:
@@ -232,7 +234,7 @@ class TableWriter:
     def _keep(self, scored: pa.Table, found: Sequence[Outcome]) -> None:
         """Keep what ranking and the queue need of the cases of a shard."""
         config = self._scorer.config
-        kept: dict[str, Any] = {"case_id": scored["case_id"], "metadata": scored["metadata"]}
+        kept: dict[str, Any] = {name: scored[name] for name in ("case_id", CLEARED, "metadata")}
         for mode in self._modes:
             kept[f"p_{mode}"] = [one.scores[mode] for one in found]
             kept[f"low_{mode}"] = [one.intervals[mode][0] for one in found]

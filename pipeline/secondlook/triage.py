@@ -1,9 +1,9 @@
-"""Triage: the encoder passes over narratives of which the linear model alone shows that they reach no flag.
+"""Triage: the encoder passes over narratives that the linear model alone places below every operating point.
 
-The linear model beside the transformer (see ``stacked``) costs a tenth of it. Its own narrative score says how near
-to an operating point a narrative is; below a limit the encoder is not asked, and stands in with what it says of an
-ordinary passage. The limit is the highest at which, out of fold, no mode loses more than ``MOST_LOST`` of its
-recall. A narrative that would be flagged all the same is never cleared.
+The linear model beside the transformer (see ``stacked``) costs a fraction of it. Its own narrative score says how near
+to an operating point a narrative is; below a limit the encoder is not asked, and what it says of an ordinary passage
+stands in for it. The limit is the highest below every operating point at which, out of fold, no mode loses the flags
+of more than ``MOST_LOST`` of its positives. A narrative that would be flagged all the same is never cleared.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ MOST_LOST = 0.005
 """Of a mode's positives, how many flags may be lost for not asking the encoder."""
 CLEARS_NOTHING = -1e6
 """A limit that no narrative lies below."""
+SURE = 1e-9
+"""Operating points are taken to lie this far from 0 and 1 at least: their log-odds must be finite."""
 
 
 class Triage(Strict):
     """How narratives are cleared, and what that cost out of fold.
 
     ``first_pass`` calibrates the linear model's narrative scores, ``stand_in`` is the encoder's log-odds of an
-    ordinary passage: both by mode. A narrative is cleared if its log-odds by the first pass lie further than
-    ``limit`` from every mode's operating point (below nought: under it). ``cleared`` is the share of narratives, and
-    ``recall_lost`` by mode the share of positives whose flag was lost.
+    ordinary passage: both by mode. A narrative is cleared if its nearness (see :func:`nearness`) is below ``limit``,
+    which is 0 at most. Of the ``narratives`` that it was chosen on ``cleared`` is the share that it clears, and
+    ``recall_lost`` by mode the share of ``positives`` whose flag it loses there.
     """
 
     first_pass: dict[str, Calibration]
@@ -41,6 +43,7 @@ class Triage(Strict):
     limit: float
     cleared: float
     recall_lost: dict[str, float]
+    positives: dict[str, int]
     narratives: int
 
 
@@ -74,9 +77,9 @@ def choose_triage(
     near = np.where(scores.flagged_unread.any(axis=1), np.inf, near)
     order = np.argsort(near, kind="stable")
     hits = (scores.labels == 1) & scores.flagged
-    positives = np.maximum((scores.labels == 1).sum(axis=0), 1)
-    lost = hits[order].cumsum(axis=0) / positives
-    allowed = int(((lost <= MOST_LOST).all(axis=1) & np.isfinite(near[order])).cumprod().sum())
+    positives = (scores.labels == 1).sum(axis=0)
+    lost = hits[order].cumsum(axis=0) / np.maximum(positives, 1)
+    allowed = int(((lost <= MOST_LOST).all(axis=1) & (near[order] < 0)).cumprod().sum())
     limit = _limit(near[order], allowed)
     cleared = near < limit
     return Triage(
@@ -84,7 +87,10 @@ def choose_triage(
         stand_in=dict(zip(modes, map(float, stand_in), strict=True)),
         limit=limit,
         cleared=float(cleared.mean()),
-        recall_lost=dict(zip(modes, ((hits & cleared[:, None]).sum(axis=0) / positives).tolist(), strict=True)),
+        recall_lost=dict(
+            zip(modes, ((hits & cleared[:, None]).sum(axis=0) / np.maximum(positives, 1)).tolist(), strict=True)
+        ),
+        positives=dict(zip(modes, positives.tolist(), strict=True)),
         narratives=len(near),
     )
 
@@ -99,7 +105,8 @@ def nearness(linear: Array, first_pass: Sequence[Calibration], thresholds: Seque
         *Shape:* ``(narratives,)``.
     """
     slopes, intercepts = (np.array([getattr(one, name) for one in first_pass]) for name in ("slope", "intercept"))
-    return np.asarray((linear * slopes + intercepts - logit(np.array(thresholds))).max(axis=1))
+    points = logit(np.clip(thresholds, SURE, 1 - SURE))
+    return np.asarray((linear * slopes + intercepts - points).max(axis=1))
 
 
 def clearing(
@@ -136,6 +143,6 @@ def _first_pass(mode: str, scores: OutOfFoldScores, column: int) -> Calibration:
 
 def _limit(ordered: Array, count: int) -> float:
     """Below it lie the first ``count`` and not the next; those that tie with the next are not cleared either."""
-    if count < len(ordered) and np.isfinite(ordered[count]):
-        return float(ordered[count])
-    return float(np.nextafter(ordered[count - 1], np.inf)) if count else CLEARS_NOTHING
+    if not count:
+        return CLEARS_NOTHING
+    return min(0.0, float(ordered[count]) if count < len(ordered) else 0.0)

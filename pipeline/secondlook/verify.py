@@ -40,7 +40,6 @@ from secondlook.errors import ConfigError, RunError, SecondLookError, did_you_me
 from secondlook.evidence import pool
 from secondlook.runs import (
     RESTORE,
-    Array,
     Mismatch,
     StoredCase,
     StoredRun,
@@ -49,7 +48,7 @@ from secondlook.runs import (
     write_csv,
 )
 from secondlook.schema import Span
-from secondlook.scorer import Scorer
+from secondlook.scorer import Outcome, Scorer
 from secondlook.storage import MANIFEST
 from secondlook.tables import CASES, PASSAGES, QUEUE
 
@@ -64,7 +63,8 @@ class WithoutEvidence:
 
     ``evidence`` counts the passages listed, ``share`` is the part of the score that they carry together.
     ``left_out`` is the score with them left out of the pool, ``cut_out`` with them cut out of the text and the rest
-    encoded again; None where no passage is left or that was not asked for. ``threshold`` is the operating point.
+    encoded again; None where no passage is left, that was not asked for, or the first pass alone scored the case.
+    ``threshold`` is the operating point.
     """
 
     case_id: str
@@ -195,8 +195,13 @@ class _Judge:
             outcome = self._scorer.outcome(stored.spans, stored.log_odds)
             cut: dict[str, float] = {}
             if self._reencode and asked_for and stored.narrative is not None and not problems:
-                log_odds, cut = _encode(stored, stored.narrative, self._scorer)
-                problems += check_encoding(stored, log_odds)
+                again, cut = _encode(stored, stored.narrative, self._scorer)
+                problems += check_encoding(stored, again.log_odds)
+                if stored.cleared is not None and stored.cleared != again.cleared:
+                    what = (
+                        "is cleared by the first pass now" if again.cleared else "is not cleared by the first pass now"
+                    )
+                    problems.append(Mismatch(CASES, what, RESTORE, stored.case_id))
             problems += [*check_scores(stored, outcome, self._scorer.bundle), *check_evidence(stored, outcome)]
             if asked_for:
                 self.effects += _effects(stored, self._scorer.bundle, cut)
@@ -288,13 +293,19 @@ def _spans_of(stored: StoredCase, mode: str) -> list[Span]:
     return [span for own, span, _, _ in stored.evidence or [] if own == mode]
 
 
-def _encode(stored: StoredCase, narrative: str, scorer: Scorer) -> tuple[Array, dict[str, float]]:
-    """The log-odds of the whole narrative, and the score of each mode with its evidence cut out of the text."""
+def _encode(stored: StoredCase, narrative: str, scorer: Scorer) -> tuple[Outcome, dict[str, float]]:
+    """The whole narrative scored again, and the score of each mode with its evidence cut out of the text.
+
+    What is left of a text that was encoded is encoded, whatever the first pass would say of that.
+    """
+    whole = scorer.score([narrative], [stored.spans])[0]
+    if whole.cleared:
+        return whole, {}
     cuts = {mode: cut_out(narrative, stored.spans, _spans_of(stored, mode)) for mode in scorer.bundle.codebook.mode_ids}
     left = {mode: cut for mode, cut in cuts.items() if cut[1]}
-    texts, passages = zip((narrative, stored.spans), *left.values(), strict=True)
-    first, *others = scorer.score(texts, passages)
-    return first.log_odds, {mode: other.scores[mode] for mode, other in zip(left, others, strict=True)}
+    encoding = Scorer(scorer.bundle, scorer.config.model_copy(update={"triage": False}))
+    others = encoding.score([text for text, _ in left.values()], [spans for _, spans in left.values()])
+    return whole, {mode: other.scores[mode] for mode, other in zip(left, others, strict=True)}
 
 
 def _effects(stored: StoredCase, bundle: Bundle, cut: Mapping[str, float]) -> Iterator[WithoutEvidence]:

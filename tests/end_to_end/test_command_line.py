@@ -59,7 +59,7 @@ def test_triage_says_how_many_it_cleared(tiny_stack: TrainConfig, tiny_bundle: P
     said = re.search(r"Of the scored, (\d+) were cleared by the first pass", done.stdout)
     assert said is not None
     assert 0 < int(said[1]) < len(part)
-    assert f"{said[1]} of them cleared by the first pass alone" in (tmp_path / "run/queue.html").read_text()
+    assert f"{said[1]} of the scored cleared by the first pass alone" in (tmp_path / "run/queue.html").read_text()
     verified = _secondlook("verify", tmp_path / "run", "--bundle", tiny_stack.bundle, "--reencode")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     refused = _secondlook(*triage, tiny_bundle)

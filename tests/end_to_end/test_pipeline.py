@@ -45,7 +45,7 @@ def checkout(tmp_path: Path, project: Path, write_tiny_transformer: Callable[[Pa
         "name": "default",
         "seed": config.seed,
         "data": {},
-        "model": config.model.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json") | {"linear": {}},  # dvc.yaml names the files of both models
         "pooling": config.pooling.model_dump(mode="json"),
         "operating_points": config.operating_points.model_dump(mode="json"),
         "bootstrap": {"resamples": 100},

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.config import ScoreConfig, SplitConfig, TrainConfig, load_config
+from secondlook.config import (
+    LinearModelConfig,
+    ScoreConfig,
+    SplitConfig,
+    TrainConfig,
+    TransformerModelConfig,
+    load_config,
+)
 from secondlook.errors import ConfigError
 
 
@@ -65,7 +72,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_shipped_configurations_load(project: Path) -> None:
     assert load_config(project / "configs/linear.yaml", TrainConfig).name == "linear"
-    assert load_config(project / "configs/score.yaml", ScoreConfig) == ScoreConfig()
     load_config(project / "configs/split.yaml", SplitConfig)
 
 
@@ -93,3 +99,6 @@ def test_a_queue_that_cannot_be_built_is_refused_before_it_is_scored(tmp_path: P
 
 def test_the_shipped_choices_are_the_defaults(project: Path) -> None:
     assert load_config(project / "configs/score.yaml", ScoreConfig) == ScoreConfig()
+    assert load_config(project / "configs/linear.yaml", TrainConfig).model == LinearModelConfig()
+    transformer = load_config(project / "configs/default.yaml", TrainConfig).model
+    assert transformer.model_copy(update={"encoder_digest": None}) == TransformerModelConfig()

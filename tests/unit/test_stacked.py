@@ -12,11 +12,11 @@ from hypothesis.extra.numpy import arrays
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.bundle import load_bundle
 from secondlook.calibrate import calibrate
-from secondlook.config import LinearModelConfig, TrainConfig, TransformerModelConfig
+from secondlook.config import LinearModelConfig, PoolingConfig, TrainConfig, TransformerModelConfig
 from secondlook.encoder.session import NOTHING, TransformerEvidenceModel
 from secondlook.errors import BundleError
 from secondlook.export import export
-from secondlook.fit import fit
+from secondlook.fit import _stacked, fit
 from secondlook.prepare import load_prepared
 from secondlook.schema import Span
 from secondlook.stacked import (
@@ -25,6 +25,7 @@ from secondlook.stacked import (
     StackedEvidenceModel,
     encoder_of,
     stacking_weights,
+    together,
     weights_from_bytes,
     weights_to_bytes,
 )
@@ -124,7 +125,19 @@ def test_the_bundle_needs_the_weights_of_its_members(tiny_stack: TrainConfig, tm
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("content", [b"{}", b"not json", b'{"told_suspect": {"linear": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b"not json",
+        b"[]",
+        b"null",
+        b'{"told_suspect": {"linear": 1}}',
+        b'{"told_suspect": 3, "nobody_went": 3}',
+        b'{"told_suspect": {"transformer": NaN, "linear": 1}, "nobody_went": {"transformer": 1, "linear": 0}}',
+        b'{"told_suspect": {"transformer": -1, "linear": 1}, "nobody_went": {"transformer": 1, "linear": 0}}',
+    ],
+)
 def test_damaged_weights_are_refused(model: StackedEvidenceModel, content: bytes) -> None:
     with pytest.raises((KeyError, ValueError)):
         StackedEvidenceModel.from_files(model.to_files() | {STACK: content}, model.modes, model.config)
@@ -190,6 +203,23 @@ def test_members_count_alike_where_nothing_tells_them_apart() -> None:
     for labels in ([[1.0], [0.0]], [[1.0], [1.0]], [[np.nan], [np.nan]]):
         assert stacking_weights(scores, np.array(labels)).ravel().tolist() == [0.5, 0.5]
     assert stacking_weights(scores[:1], np.array([[1.0], [0.0]])).ravel().tolist() == [1.0]
+
+
+def test_what_one_fold_could_not_learn_does_not_count_against_the_member() -> None:
+    """In half of the folds the linear model had no positives, and says the lowest of every passage there."""
+    rng = np.random.default_rng(2)
+    labels = (rng.random((800, 1)) < 0.2).astype(float)
+    passages = {row: 2 * labels[row] + rng.normal(size=(2, 3, 1)) for row in range(800)}
+    whole = _stacked(passages, labels, PoolingConfig()).weights
+    for row in range(400):
+        passages[row][1] = NOTHING
+    assert _stacked(passages, labels, PoolingConfig()).weights == pytest.approx(whole, abs=0.08)
+
+
+def test_out_of_fold_a_passage_is_scored_as_in_the_bundle(model: StackedEvidenceModel) -> None:
+    encoded, linear = np.array([[NOTHING, NOTHING], [NOTHING, 1.0]]), np.array([[3.0, 3.0], [3.0, 3.0]])
+    scores = together(np.array([[0.75, 0.5], [0.25, 0.5]]), (encoded, linear))
+    assert scores.tolist() == [[NOTHING, NOTHING], [0.75 * NOTHING + 0.75, 2.0]]
 
 
 @given(arrays(np.float64, (2, 3), elements=st.floats(0, 1)))

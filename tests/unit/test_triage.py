@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,10 +85,43 @@ def test_a_run_says_which_cases_were_cleared_and_is_verified(
     assert run.manifest["counts"]["cleared"] == sum(expected) > 0
     assert not verify(run.folder, tiny_stack.bundle, reencode=True).problems
 
+    queue = pd.read_parquet(run.folder / "queue.parquet").set_index("case_id")
+    said = queue["explanation"].str.contains("scored by the first pass alone")
+    assert said[table["case_id"]].tolist() == expected
+
+    stored = pq.read_table(run.folder / "cases.parquet")
+    place = stored.column_names.index("cleared")
+    pq.write_table(stored.set_column(place, "cleared", pc.invert(stored["cleared"])), run.folder / "cases.parquet")
     manifest = json.loads((run.folder / "manifest.json").read_text())
     manifest["counts"]["cleared"] += 1
     (run.folder / "manifest.json").write_text(json.dumps(manifest))
-    assert any("cleared" in problem.what for problem in verify(run.folder, tiny_stack.bundle).problems)
+    problems = [problem.what for problem in verify(run.folder, tiny_stack.bundle, reencode=True).problems]
+    assert any("cleared cases" in what for what in problems)
+    assert "is cleared by the first pass now" in problems
+    assert "is not cleared by the first pass now" in problems
+
+
+def test_evidence_is_cut_out_of_what_was_encoded_and_the_rest_encoded(
+    tiny_stack: TrainConfig, bundle: Bundle, part: Part, tmp_path: Path
+) -> None:
+    cases = tmp_path / "cases.csv"
+    pd.DataFrame({"case_id": part.ids, "narrative": part.narratives}).to_csv(cases, index=False)
+    effects = {}
+    for triage in (False, True):
+        run = score([cases], tmp_path / f"run-{triage}", bundle, ScoreConfig(triage=triage), ReadOptions())
+        found = verify(run.folder, tiny_stack.bundle, reencode=True).effects
+        effects[triage] = {(one.case_id, one.mode): one.cut_out for one in found}
+    table = pd.read_parquet(tmp_path / "run-True/cases.parquet").set_index("case_id")
+    for (case_id, mode), cut_out in effects[True].items():
+        assert cut_out == (None if table["cleared"][case_id] else effects[False][case_id, mode])
+
+
+def test_a_frame_says_what_was_cleared(part: Part, plain: Scorer, screening: Scorer) -> None:
+    frame = screening.frame([*part.narratives, None])
+    expected = [one.cleared for one in screening.score(part.narratives)]
+    assert frame["cleared"].tolist()[:-1] == expected
+    assert frame["cleared"].isna().tolist() == [False] * len(part) + [True]
+    assert "cleared" not in plain.frame(part.narratives)
 
 
 def test_without_triage_nothing_is_cleared(bundle: Bundle, part: Part, tmp_path: Path) -> None:
@@ -134,11 +170,25 @@ def test_the_better_the_first_pass_the_more_is_cleared() -> None:
 
 def test_where_everything_would_be_flagged_nothing_is_cleared() -> None:
     scores = out_of_fold(3, 50, 1)
-    everything = OutOfFoldScores(
-        scores.linear, scores.labels, scores.flagged, np.ones_like(scores.flagged), scores.groups
-    )
+    everything = replace(scores, flagged_unread=np.ones_like(scores.flagged))
     triage = choose_triage(everything, ["a", "b"], [0.3, 0.3], [0, 0])
     assert (triage.limit, triage.cleared) == (CLEARS_NOTHING, 0)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_an_operating_point_at_the_end_of_the_scale_breaks_nothing(threshold: float) -> None:
+    triage = choose_triage(out_of_fold(3, 200, 2), ["a", "b"], [threshold, threshold], [-3, -3])
+    assert np.isfinite(triage.limit)
+    assert all(lost <= MOST_LOST for lost in triage.recall_lost.values())
+    assert (triage.cleared == 0) == (threshold == 0)  # above nought lies everything, below one nearly all
+
+
+def test_nothing_above_an_operating_point_is_cleared_even_where_no_flag_would_be_lost() -> None:
+    scores = replace(out_of_fold(5, 500, 3), flagged=np.zeros((500, 2), bool))
+    triage = choose_triage(scores, ["a", "b"], [0.3, 0.3], [-3, -3])
+    near = nearness(scores.linear, list(triage.first_pass.values()), [0.3, 0.3])
+    assert triage.limit == 0
+    assert triage.cleared == pytest.approx((near < 0)[~scores.flagged_unread.any(axis=1)].sum() / 500)
 
 
 def test_ties_at_the_limit_are_not_cleared() -> None:

@@ -103,7 +103,7 @@ def score(
         int | None, typer.Option("--audit", help="Draw N cases at random that nobody would read.", min=0)
     ] = None,
     triage: Annotated[
-        bool | None, typer.Option("--triage", help="A quick first pass clears what reaches no flag.")
+        bool | None, typer.Option("--triage", help="A quick first pass clears what it places below every flag.")
     ] = None,
     show: Annotated[int, typer.Option("--show", help="Print the first N cases to read with evidence.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
