@@ -45,7 +45,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "no loss on evidence": {"model": {"fitting": {"evidence_weight": 0.0}}},
     "loss on evidence x 3": {"model": {"fitting": {"evidence_weight": 3.0}}},
     "no loss on pairs": {"model": {"fitting": {"pair_weight": 0.0}}},
-    "loss on pairs x 3": {"model": {"fitting": {"pair_weight": 3.0}}},
+    "loss on pairs x 1": {"model": {"fitting": {"pair_weight": 1.0}}},
     "embeddings tuned": {"model": {"fitting": {"freeze_embeddings": False}}},
     "two layers frozen": {"model": {"fitting": {"frozen_layers": 2}}},
     "three layers frozen": {"model": {"fitting": {"frozen_layers": 3}}},
