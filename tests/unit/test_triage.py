@@ -112,6 +112,7 @@ def test_evidence_is_cut_out_of_what_was_encoded_and_the_rest_encoded(
         found = verify(run.folder, tiny_stack.bundle, reencode=True).effects
         effects[triage] = {(one.case_id, one.mode): one.cut_out for one in found}
     table = pd.read_parquet(tmp_path / "run-True/cases.parquet").set_index("case_id")
+    assert 0 < table["cleared"].sum() < len(table)
     for (case_id, mode), cut_out in effects[True].items():
         assert cut_out == (None if table["cleared"][case_id] else effects[False][case_id, mode])
 

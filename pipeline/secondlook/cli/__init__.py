@@ -124,8 +124,9 @@ def score(
 
     check_engine(engine is Engine.RAY, address)
     day = since.date() if since else None
-    given = {"join_rows": join_rows, "date_column": date_column, "since": day, "top": top, "audit": audit}
-    choices = load_config(config, ScoreConfig, given | {"triage": triage})
+    given = {"join_rows": join_rows, "date_column": date_column, "since": day, "top": top}
+    given |= {"audit": audit, "triage": triage}
+    choices = load_config(config, ScoreConfig, given)
     options = ReadOptions(id_column, narrative_column, choices.max_characters)
     loaded = load_bundle(find_bundle(bundle))
     with progress_bar() as progress:
