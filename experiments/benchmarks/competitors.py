@@ -7,6 +7,7 @@ on the development part, whatever the competitor, so that no one is helped by it
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,12 +46,15 @@ class Trained(Protocol):
     def size(self) -> int:
         """Bytes that scoring needs."""
 
+    shared_s: float
+    """Seconds of its fitting that another competitor spent already."""
+
 
 class _Evidence:
     """A model whose narrative score is pooled from its passages."""
 
-    def __init__(self, model: object, pooling: PoolingConfig) -> None:
-        self.model, self.pooling = model, pooling
+    def __init__(self, model: object, pooling: PoolingConfig, shared_s: float = 0.0) -> None:
+        self.model, self.pooling, self.shared_s = model, pooling, shared_s
 
     def passages(self, part: Part) -> list[Array]:
         return self.model.score(part.narratives, part.passages)  # type: ignore[attr-defined,no-any-return]
@@ -64,6 +68,8 @@ class _Evidence:
 
 class _Classifier:
     """A classifier of whole texts; a passage is a text of its own to it."""
+
+    shared_s = 0.0
 
     def __init__(self, score: Callable[[Sequence[str]], Array], size: Callable[[], int]) -> None:
         self.score, self.size = score, size
@@ -92,7 +98,8 @@ def linear(task: Task, seed: int, config: LinearModelConfig, pooling: PoolingCon
 
 def transformer(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
     """The transformer alone, exported as the batch scorer runs it."""
-    return _Evidence(_encoder(task, seed, config, pooling), pooling)
+    encoder, shared_s = _encoder(task, seed, config, pooling)
+    return _Evidence(encoder, pooling, shared_s)
 
 
 def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
@@ -100,9 +107,9 @@ def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: Pooling
 
     Their weights come from the development part here, and not from folds, whose two fits more would double the time.
     """
-    encoder = _encoder(task, seed, config, pooling)
+    encoder, shared_s = _encoder(task, seed, config, pooling)
     if config.linear is None:
-        return _Evidence(encoder, pooling)
+        return _Evidence(encoder, pooling, shared_s)
     beside = fit_linear(task.training, task.modes, config.linear, seed)
     members = [_Evidence(model, pooling) for model in (encoder, beside)]
     if task.unit == "narrative":
@@ -110,10 +117,30 @@ def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: Pooling
     else:
         scores = [np.concatenate(one.passages(task.development)) for one in members]
         labels = np.concatenate(task.development.targets)
-    return _Evidence(StackedEvidenceModel(encoder, beside, stacking_weights(np.stack(scores), labels)), pooling)
+    weights = stacking_weights(np.stack(scores), labels)
+    return _Evidence(StackedEvidenceModel(encoder, beside, weights), pooling, shared_s)
 
 
-def _encoder(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> TransformerEvidenceModel:
+_last_encoder: dict[tuple[str, int], tuple[TransformerEvidenceModel, float]] = {}
+
+
+def _encoder(
+    task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig
+) -> tuple[TransformerEvidenceModel, float]:
+    """The fine-tuned encoder, and the seconds that are saved because another competitor had it fitted."""
+    key = (task.name, seed)
+    if key in _last_encoder:
+        return _last_encoder[key]
+    _last_encoder.clear()
+    start = time.perf_counter()
+    model = _fit_encoder(task, seed, config, pooling)
+    _last_encoder[key] = (model, time.perf_counter() - start)
+    return model, 0.0
+
+
+def _fit_encoder(
+    task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig
+) -> TransformerEvidenceModel:
     from secondlook.encoder.finetuned import FineTuned
 
     def taught(part: Part) -> Lesson:

@@ -1,8 +1,8 @@
 """What the default model costs: training time and memory, what int8 loses, how fast a bundle loads.
 
-python experiments/benchmarks/cost.py train [configs/default.yaml]      trains afresh in a workspace of its own
-python experiments/benchmarks/cost.py bundle [configs/default.yaml]     needs the fit of `secondlook fit`
-python experiments/benchmarks/cost.py attention [configs/default.yaml]  one step, by attention, dropout and numbers
+python experiments/benchmarks/cost.py train [configs/default.yaml] [DIR]  trains afresh; DIR keeps what comes of it
+python experiments/benchmarks/cost.py bundle [configs/default.yaml]       needs the fit of `secondlook fit`
+python experiments/benchmarks/cost.py attention [configs/default.yaml]    one step, by attention, dropout and numbers
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from secondlook.prepare import load_prepared
 from secondlook.workspace import fitted_workspace
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig, kept: Path | None = None) -> None:
     """Wall time and peak memory of `secondlook train` on the whole corpus."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = kept or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         places = {"workspace": f"{folder}/training", "bundle": f"{folder}/bundle", "tracking": None}
-        path = Path(folder) / "config.yaml"
+        path = folder / "config.yaml"
         path.write_text(yaml.safe_dump(config.model_dump(mode="json") | places))
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "secondlook", "train", str(path)], check=True)
@@ -109,4 +111,4 @@ def _speed(encoder: Any, tokens: Any, bfloat16: bool) -> float:
 
 if __name__ == "__main__":
     chosen = load_config(Path(sys.argv[2] if len(sys.argv) > 2 else "configs/default.yaml"), TrainConfig)
-    {"train": train, "bundle": bundle, "attention": attention}[sys.argv[1]](chosen)
+    {"train": train, "bundle": bundle, "attention": attention}[sys.argv[1]](chosen, *map(Path, sys.argv[3:]))

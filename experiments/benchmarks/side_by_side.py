@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import time
 import warnings
@@ -41,15 +42,15 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     now: set[str] = set()
-    for name in asked.only.split(","):
-        fit = _fitter(name, config, plain)
-        for task in load_tasks(asked.benchmark, asked.data, config):
-            for seed in range(asked.seeds):
-                key = f"{name} | {task.name} | seed {seed} | {_digest(task, config, plain)}"
-                if key not in done:
-                    done[key] = _run(task, fit, config.seed + seed)
-                    write_whole(path, (json.dumps(done, indent=2) + "\n").encode())
-                now.add(key)
+    names = asked.only.split(",")
+    for task in load_tasks(asked.benchmark, asked.data, config):
+        digest = _digest(task, config, plain)
+        for seed, name in itertools.product(range(asked.seeds), names):
+            key = f"{name} | {task.name} | seed {seed} | {digest}"
+            if key not in done:
+                done[key] = _run(task, _fitter(name, config, plain), config.seed + seed)
+                write_whole(path, (json.dumps(done, indent=2) + "\n").encode())
+            now.add(key)
     Console(width=160).print(_table(asked.benchmark, {key: done[key] for key in sorted(now)}))
 
 
@@ -61,7 +62,7 @@ def _run(task: Task, fit: Callable[[Task, int], competitors.Trained], seed: int)
         middle = time.perf_counter()
         values = measure(task, trained)
         end = time.perf_counter()
-    sizes = {"train_s": middle - start, "score_s": end - middle, "MB": trained.size() / 1e6}
+    sizes = {"train_s": middle - start + trained.shared_s, "score_s": end - middle, "MB": trained.size() / 1e6}
     return {k: None if v is None or np.isnan(v) else round(float(v), 4) for k, v in (values | sizes).items()}
 
 
