@@ -107,6 +107,10 @@ class LinearEvidenceModel:
         features = [self._vectorisers[name].transform(texts[own]) for name, texts in blocks.items()]
         return np.asarray(hstack(features, format="csr") @ self._coefficients.T.astype(np.float64)) + self._intercepts
 
+    def exported(self) -> Self:
+        """The model as scoring runs it: as it was fitted."""
+        return self
+
     def to_files(self) -> dict[str, bytes]:
         """The model as named files of plain data."""
         vocabulary = {

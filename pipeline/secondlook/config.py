@@ -71,12 +71,12 @@ class FittingConfig(Strict):
     head's. The embeddings and the first ``frozen_layers`` layers stay as they were pretrained; what they make
     of a window is then worked out once for all epochs. Training stops when the development part has not gained
     for ``patience`` epochs; a corpus so small that its ``epochs`` hold fewer than ``minimum_steps`` steps is gone
-    through more often. ``folds`` models, each blind to a part of the groups, give the scores that
-    calibration rests on. ``bfloat16`` null takes it where the processor multiplies in it; ``device`` null takes
-    a GPU where there is one.
+    through more often. ``folds`` models, each blind to a part of the groups and gone through as often as the one
+    of all, give the scores that calibration rests on. ``bfloat16`` null takes it where the processor multiplies in
+    it; ``device`` null takes a GPU where there is one.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100)] = 3
+    epochs: Annotated[int, Field(ge=1, le=100)] = 2
     minimum_steps: Annotated[int, Field(ge=0)] = 900
     patience: Annotated[int, Field(ge=1)] = 3
     folds: Annotated[int, Field(ge=2, le=20)] = 2

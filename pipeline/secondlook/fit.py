@@ -20,7 +20,6 @@ from secondlook.encoder.windows import NOTHING
 from secondlook.errors import ConfigError, TrainingError
 from secondlook.evidence import pool
 from secondlook.prepare import Part, Prepared, load_prepared
-from secondlook.schema import Span
 from secondlook.stacked import (
     STACK,
     StackedEvidenceModel,
@@ -41,10 +40,10 @@ ROUNDS = 3
 
 
 class Fitted(Protocol):
-    """A model that can score passages and be saved."""
+    """A model that can be saved, and exported."""
 
-    def score(self, narratives: Sequence[str], passages: Sequence[Sequence[Span]]) -> list[Array]:
-        """Log-odds for each narrative. *Shape of each:* ``(passages, modes)``."""
+    def exported(self) -> EvidenceModel:
+        """The model as scoring runs it."""
 
     def save(self, folder: Path) -> None:
         """Write the model's files into a folder."""
@@ -121,8 +120,10 @@ def out_of_fold(
         if scores is None:
             name = f"fold {place + 1} of {len(numbers)}"
             checkpoints = workspace.checkpoints / f"fold-{fold}"
-            members = _fit(part.select(~held), None, modes, config, checkpoints, name, progress)
-            by_member = [member.score(own.narratives, own.passages) for member in members]
+            members = _fit(
+                part.select(~held), None, modes, _scaled(config, float((~held).mean())), checkpoints, name, progress
+            )
+            by_member = [member.exported().score(own.narratives, own.passages) for member in members]
             scores = [np.stack(one) for one in zip(*by_member, strict=True)]
             workspace.write_fold(fold, own.ids, scores, modes)
             remove_folder(checkpoints)
@@ -189,6 +190,15 @@ def _folds(part: Part, config: TrainConfig) -> Array:
     if isinstance(config.model, LinearModelConfig):
         return part.folds
     return part.folds % config.model.fitting.folds
+
+
+def _scaled(config: TrainConfig, share: float) -> TrainConfig:
+    """The configuration for a share of the train part: it is gone through as often as the whole would be."""
+    if isinstance(config.model, LinearModelConfig):
+        return config
+    steps = round(config.model.fitting.minimum_steps * share)
+    fitting = config.model.fitting.model_copy(update={"minimum_steps": steps})
+    return config.model_copy(update={"model": config.model.model_copy(update={"fitting": fitting})})
 
 
 def _fit(

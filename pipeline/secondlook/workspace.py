@@ -35,8 +35,6 @@ from secondlook.triage import Triage
 
 FORMAT = "secondlook-fit/2"
 _FITTING = ("baseline", "evidence", "fit", "stacked", "text")
-_AFTER_FITTING = ("export.py", "session.py")
-"""What is done with an encoder once it is fitted."""
 
 Array = NDArray[np.float64]
 Members = list[Array]
@@ -187,8 +185,7 @@ def _code_digest() -> str:
     """SHA-256 of the modules that decide what a fit becomes."""
     package = Path(__file__).parent
     together = hashlib.sha256()
-    encoder = [path for path in package.glob("encoder/*.py") if path.name not in _AFTER_FITTING]
-    for path in sorted([*encoder, *(package / f"{name}.py" for name in _FITTING)]):
+    for path in sorted([*package.glob("encoder/*.py"), *(package / f"{name}.py" for name in _FITTING)]):
         together.update(path.name.encode() + b"\0" + path.read_bytes())
     return together.hexdigest()
 

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from rich.progress import Progress, TaskID
 from safetensors.numpy import load_file, save_file
 
 from secondlook.bundle import load_bundle
@@ -96,6 +98,32 @@ def test_other_choices_start_afresh(tmp_path: Path, write_tiny_transformer: Writ
     first = pd.read_parquet(fold)
     train(config.model_copy(update={"seed": config.seed + 1}))
     assert not first.equals(pd.read_parquet(fold))
+
+
+def test_a_fold_is_gone_through_as_often_as_the_whole(tmp_path: Path, write_tiny_transformer: Write) -> None:
+    steps: dict[TaskID, tuple[str, float]] = {}
+
+    class Noted(Progress):
+        def add_task(self, description: str, *args: Any, total: float | None = None, **fields: Any) -> TaskID:
+            task = super().add_task(description, *args, total=total, **fields)
+            steps[task] = (description, total or 0)
+            return task
+
+    fit(write_tiny_transformer(tmp_path, epochs=1, minimum_steps=40), Noted())
+    totals = dict(steps.values())
+    assert totals["model"] >= 40
+    assert all(0.3 < totals[f"fold {fold} of 2"] / totals["model"] < 0.7 for fold in (1, 2))
+
+
+def test_calibration_rests_on_the_model_as_it_is_run(tmp_path: Path, write_tiny_transformer: Write) -> None:
+    def of_fold(quantise: bool) -> pd.DataFrame:
+        config = write_tiny_transformer(tmp_path / str(quantise), epochs=1)
+        fit(config.model_copy(update={"model": config.model.model_copy(update={"quantise": quantise})}))
+        return pd.read_parquet(config.workspace / config.name / "fitted/fold-0.parquet")
+
+    exact, int8 = of_fold(quantise=False), of_fold(quantise=True)
+    apart = (exact["told_suspect"] - int8["told_suspect"]).abs()
+    assert 0 < apart.max() < 1
 
 
 def test_a_calibration_of_another_fit_is_not_exported(tmp_path: Path, write_tiny_transformer: Write) -> None:
