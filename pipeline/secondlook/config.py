@@ -70,7 +70,7 @@ class FittingConfig(Strict):
     ``evidence_positive_weight`` times. ``pair_weight`` ranks the members of a minimal pair. ``dropout`` is the
     head's. The embeddings and the first ``frozen_layers`` layers stay as they were pretrained; what they make
     of a window is then worked out once for all epochs. Training stops when the development part has not gained
-    for ``patience`` epochs; a corpus so small that its ``epochs`` hold fewer than ``minimum_steps`` steps is gone
+    for ``patience`` epochs after ``minimum_steps``; a corpus so small that its ``epochs`` hold fewer steps is gone
     through more often. ``folds`` models, each blind to a part of the groups and gone through as often as the one
     of all, give the scores that calibration rests on. ``bfloat16`` null takes it where the processor multiplies in
     it; ``device`` null takes a GPU where there is one.

@@ -229,11 +229,14 @@ def read_adjudications(path: Path, annotations: Mapping[str, Annotation], codebo
     return found
 
 
-def load_second(path: Path, annotations: Mapping[str, Annotation]) -> dict[str, Annotation]:
+def load_second(
+    path: Path, annotations: Mapping[str, Annotation], codebook: Codebook | None = None
+) -> dict[str, Annotation]:
     """The second annotator's annotations, by id, joined to the narratives; none if there is no such folder.
 
     Raises:
-        CorpusError: a line that is no annotation, or is of an unknown narrative.
+        CorpusError: a line that is no annotation, is of an unknown narrative or, where a codebook is given, does not
+            fit that or the narrative.
     """
     second = {}
     for where, item in read_records(path, SecondAnnotation):
@@ -242,6 +245,10 @@ def load_second(path: Path, annotations: Mapping[str, Annotation]) -> dict[str, 
         second[item.id] = annotations[item.id].model_copy(
             update={"labels": item.labels, "evidence": item.evidence, "annotator": item.annotator}
         )
+        if codebook:
+            own = second[item.id]
+            for _, message, remedy in [*_check_labels(own, codebook), *_check_evidence(own, codebook)]:
+                raise CorpusError(f"{where}, '{item.id}': {message}; {remedy}")
     return second
 
 

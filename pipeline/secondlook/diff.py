@@ -21,6 +21,7 @@ from secondlook.spreadsheet import plain_cell
 from secondlook.tables import CASES, QUEUE
 
 _ON_WHAT_IS_READ = ("id_column", "narrative_column", "max_characters", "minimum_known_words", "since", "join_rows")
+_ON_THE_NARRATIVE = ("id_column", "narrative_column", "join_rows")
 _ON_WHAT_IS_SHOWN = ("evidence_per_mode", "evidence_minimum_share", "page_cases", "page_narrative_characters", "top")
 _ON_THE_ORDER = ("priority", "date_column", "date_order", "group_duplicates", "duplicate_similarity")
 _ON_THE_AUDIT = ("audit", "audit_strata", "audit_seed")
@@ -246,9 +247,14 @@ def _change(case_id: str, one: _Side, other: _Side, why: str) -> tuple[Change, s
 
 
 def _other_narrative(one: _Side, other: _Side) -> str:
-    """Why the same case has another narrative; of rows that are joined in one run only, that may be all."""
-    joined = [side.run.manifest.config.values.get("join_rows") for side in (one, other)]
-    return "other input: the narrative changed" if joined[0] == joined[1] else "other configuration: join_rows"
+    """Why the same case has another narrative: other columns were read, other rows joined, or the input changed."""
+    before, now = (side.run.manifest for side in (one, other))
+    differing = [name for name in _ON_THE_NARRATIVE if before.config.values.get(name) != now.config.values.get(name)]
+    if differing:
+        return f"other configuration: {', '.join(differing)}"
+    if before.inputs == now.inputs:
+        return "not explained by the manifests: the input is the same, and was read in another way"
+    return "other input: the narrative changed"
 
 
 def _absence(case_id: str, there: _Side, absent: _Side, name: str) -> str:

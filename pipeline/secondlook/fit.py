@@ -189,7 +189,10 @@ def _folds(part: Part, config: TrainConfig) -> Array:
     """The fold of each narrative: the split's own, or fewer of them where each costs a fine-tuning."""
     if isinstance(config.model, LinearModelConfig):
         return part.folds
-    return part.folds % config.model.fitting.folds
+    numbers = np.full(len(part.folds), np.nan)
+    known = ~np.isnan(part.folds)
+    numbers[known] = np.unique(part.folds[known], return_inverse=True)[1] % config.model.fitting.folds
+    return numbers
 
 
 def _scaled(config: TrainConfig, share: float) -> TrainConfig:

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secondlook.errors import OtherWorkError, RunError
-from secondlook.storage import swap, to_disk, write_whole
+from secondlook.storage import remove_folder, swap, to_disk, write_whole
 
 FORMAT = "secondlook-journal/1"
 _KEY = "journal.json"
@@ -164,9 +164,14 @@ def shard_bytes(items: str, cases: int, shard: pa.Table) -> bytes:
 
 
 def restore_earlier(out: Path) -> None:
-    """Put an earlier run back that was moved aside by a process that did not live to put its own in its place."""
+    """Put an earlier run back that was moved aside by a process that did not live to put its own in its place.
+
+    Where it did put it there, and did not live to remove the earlier one, that is done.
+    """
     aside = _folder(out) / _EARLIER
-    if aside.exists() and not out.exists():
+    if aside.exists() and out.exists():
+        remove_folder(aside)
+    elif aside.exists():
         os.replace(aside, out)
 
 

@@ -52,7 +52,7 @@ from secondlook.schema import ScoredCase
 from secondlook.scorer import Batch, Scored, Scorer
 from secondlook.shards import Checked, Stretch, check, cut_stretches, shard_table
 from secondlook.shelf import Shelf
-from secondlook.storage import MANIFEST, check_replaceable, file_digest, held, inventory
+from secondlook.storage import MANIFEST, check_replaceable, file_digest, held, inventory, yes
 from secondlook.tables import CASES, EVIDENCE, PASSAGES, QUEUE, REJECTS, Counted, TableWriter
 
 KIND = "secondlook-run"
@@ -131,6 +131,8 @@ def score(
     engine = engine or Here(inputs, options, config)
     place = out.resolve()
     _check_outside(place, inputs)
+    if place.is_mount():  # a folder there cannot be put in its place
+        raise RunError(f"{place}: is where a disk is mounted; give --out a folder within it")
     with _held(place):
         restore_earlier(place)
         digests = engine.look()
@@ -172,7 +174,7 @@ class Here:
 
 
 def _open_journal(place: Path, basis: dict[str, Any], resume: bool, overwrite: bool) -> Journal:
-    key = basis | {"config": basis["config"]["values"], "format": FORMAT}
+    key = basis | {"config": basis["config"]["values"], "format": FORMAT, "order of inputs": list(basis["inputs"])}
     try:
         return open_journal(place, key, resume=resume, overwrite=overwrite)
     except OSError as cause:
@@ -314,7 +316,8 @@ def _states(inputs: Sequence[Path]) -> dict[Path, tuple[int, int] | None]:
     """Size and time of last change of every file among the inputs; None where that is not known."""
     states: dict[Path, tuple[int, int] | None] = {}
     for path in inputs:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
+        within = path.rglob("*") if yes(path.is_dir) else [path]
+        files = sorted(place for place in within if yes(place.is_file))
         for file in files:
             try:
                 found = file.stat()
@@ -339,7 +342,7 @@ def _digests(files: Iterable[Path]) -> dict[str, str]:
 def _check_outside(place: Path, inputs: Sequence[Path]) -> None:
     """Refuse to write a run into a folder that it is made from: it would be read as input."""
     for path in inputs:
-        if path.is_dir() and place.is_relative_to(path.resolve()):
+        if yes(path.is_dir) and place.is_relative_to(path.resolve()):
             raise RunError(
                 f"{place}: lies within the input {path}, and would be read with it; give --out another place"
             )

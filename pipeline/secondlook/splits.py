@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,12 @@ def check_split(annotations: Sequence[Annotation], assignments: Mapping[str, Ass
         raise SplitError(
             f"{len(missing)} narratives have no place in the split (first: '{missing[0]}'); "
             "run 'secondlook labels split' again"
+        )
+    folds = {assignments[item.id].fold for item in annotations if assignments[item.id].split == "train"}
+    if None in folds or len(folds) == 1:
+        raise SplitError(
+            "calibration needs a fold for every narrative of the train part, and two folds at least; number them in "
+            "the column 'fold', or run 'secondlook labels split'"
         )
     sides: dict[str, tuple[str, int | None, str]] = {}
     for item, group in zip(annotations, resolve_groups(annotations, similarity), strict=True):
@@ -219,10 +226,12 @@ def _folds(
 
 
 def _strata(annotations: Sequence[Annotation], count: int) -> np.ndarray:
-    """The combination of positive labels; combinations too rare to spread go by their first label."""
+    """The combination of positive labels; those too rare to spread go by their first label, or all together."""
     combined = ["+".join(sorted(mode for mode, holds in item.labels.items() if holds)) for item in annotations]
-    counts = {value: combined.count(value) for value in set(combined)}
-    return np.array([value if counts[value] >= count else value.split("+")[0] for value in combined])
+    common = Counter(combined)
+    first = [value if common[value] >= count else value.split("+")[0] for value in combined]
+    common = Counter(first)
+    return np.array([value if common[value] >= count else "rare" for value in first])
 
 
 def _side(split: str, fold: int | None) -> str:

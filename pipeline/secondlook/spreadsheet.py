@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
+
+_BEGINS_A_CELL = re.compile(r"([;|\t])(?=[=+\-@])")
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
@@ -25,10 +28,12 @@ def csv_rows(rows: Iterable[Sequence[object]]) -> bytes:
 def plain_cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula (OWASP, CSV injection).
 
-    >>> plain_cell("=1+1"), plain_cell("A-17")
-    ("'=1+1", 'A-17')
+    Neither does one that separates cells at semicolons, tabs or bars, quoted or not, as much of Europe does.
+
+    >>> plain_cell("=1+1"), plain_cell("A-17"), plain_cell("a;=1+1")
+    ("'=1+1", 'A-17', "a;'=1+1")
     """
-    clean = text.encode("utf-8", "backslashreplace").decode()
+    clean = _BEGINS_A_CELL.sub(r"\1'", text.encode("utf-8", "backslashreplace").decode())
     return f"'{clean}" if clean.startswith(("=", "+", "-", "@", "\t", "\r")) else clean
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -84,6 +84,14 @@ def holds(folder: Path, kind: str) -> bool:
         return False
 
 
+def yes(question: Callable[[], bool]) -> bool:
+    """A path's answer; no where it cannot say: in a folder that may not be entered, by a name that is too long."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
@@ -99,9 +107,10 @@ def swap(fresh: Path, folder: Path, aside: Path) -> None:
     try:
         os.replace(fresh, folder)
     except BaseException:
-        os.replace(aside, folder)
+        if not folder.exists():
+            os.replace(aside, folder)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_folder(aside)
 
 
 def remove_folder(folder: Path) -> None:

@@ -35,7 +35,8 @@ def split_passages(narrative: str, max_characters: int = MAX_PASSAGE_CHARACTERS)
     for block in _blocks(narrative):
         for start, end in _sentences(narrative[block.start : block.end]):
             span = _trim(narrative, Span(block.start + start, block.start + end))
-            passages.extend(_cut(narrative, span, max_characters))
+            if span.start < span.end:
+                passages.extend(_cut(narrative, span, max_characters))
     return passages
 
 
@@ -47,8 +48,10 @@ def normalise(text: str) -> str:
     >>> normalise("“He’s  here”,\\n she said…")
     '"He\\'s here", she said...'
     """
-    # A long run of combining marks is no writing, and takes NFKC quadratic time.
-    plain = unicodedata.normalize("NFKC", _STACKED.sub(r"\1", text)).translate(_PLAIN)
+    # A long run of combining marks is no writing, and takes NFKC quadratic time; so a long text goes piece by piece.
+    sparse = _STACKED.sub(r"\1", text)
+    pieces = [sparse] if len(sparse) <= _PIECE else _PIECES.findall(sparse)
+    plain = "".join(unicodedata.normalize("NFKC", piece) for piece in pieces).translate(_PLAIN)
     return " ".join(plain.split())
 
 
@@ -66,6 +69,12 @@ def words(text: str) -> list[str]:
 
 _STACKED = re.compile(r"([\u0300-\u036f\u0591-\u05c7\u064b-\u065f]{8})[\u0300-\u036f\u0591-\u05c7\u064b-\u065f]+")
 _WORD = re.compile(r"\w+(?:'\w+)?")
+_PIECE = 1000
+_PIECES = re.compile(rf"(?s).{{1,{_PIECE}}}(?=\s|\Z)|.{{1,{_PIECE}}}")
+"""Of a text, cut before white space, which nothing before it is composed with; within a word only if it is longer."""
+
+_UNBROKEN = re.compile(rf"\S{{{MAX_PASSAGE_CHARACTERS + 1},}}")
+"""No sentence; and what finds sentences would read it to its end at each of its full stops."""
 
 
 def _blocks(narrative: str) -> Iterator[Span]:
@@ -116,8 +125,14 @@ def _cut(text: str, span: Span, max_characters: int) -> Iterator[Span]:
         yield Span(start, span.end)
 
 
-def _sentences(block: str) -> list[tuple[int, int]]:
+def _sentences(block: str) -> Iterator[tuple[int, int]]:
     # Imported at the first sentence: no module of ours does work when it loads.
     from nupunkt import sent_spans
 
-    return list(sent_spans(block))
+    position = 0
+    for unbroken in [*_UNBROKEN.finditer(block), None]:
+        end = unbroken.start() if unbroken else len(block)
+        yield from ((position + start, position + stop) for start, stop in sent_spans(block[position:end]))
+        if unbroken:
+            yield unbroken.span()
+            position = unbroken.end()

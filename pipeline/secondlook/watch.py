@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 from secondlook.bundle import Bundle
 from secondlook.config import ScoreConfig
@@ -37,11 +38,17 @@ State = tuple[int, int]
 
 @dataclass
 class _Seen:
-    """A file as it was seen last, since when it is so, and whether it needs no more attention."""
+    """A file as it was seen last, since when it is so, whether it needs no more attention, and where its run is."""
 
     state: State
     since: float
     done: bool = False
+    place: Path | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it needs attention: also where its folder was removed, so that it is tried again."""
+        return not self.done or (self.place is not None and not (self.place / MANIFEST).is_file())
 
 
 class Watch:
@@ -108,10 +115,12 @@ class Watch:
                 before = self._seen.get(path)
                 found[path] = before if before and before.state == state else _Seen(state, now)
         self._seen = found
-        return [path for path, seen in found.items() if not seen.done]
+        return [path for path, seen in found.items() if seen.waits]
 
     def _take(self, path: Path) -> None:
-        """Score a file, unless one like it was scored before."""
+        """Score a file, unless one like it was scored before, or it changed while others were scored."""
+        if _state(path) != self._seen[path].state:
+            return
         try:
             digest = file_digest(path)
         except FileNotFoundError:
@@ -121,17 +130,17 @@ class Watch:
             self._say(f"{path.name}: cannot be read ({cause.strerror}); it is tried again when it changes")
             return
         earlier = self._scored.get(digest)
-        if earlier is None:
+        if earlier is None or not (earlier / MANIFEST).is_file():
             self._score(path, digest)
         else:
-            self._seen[path].done = True
+            self._seen[path].done, self._seen[path].place = True, earlier
             if not earlier.name.startswith(_short(path.name)):
                 self._say(f"{path.name}: the same as what {earlier} was made of; not scored again")
 
     def _score(self, path: Path, digest: str) -> None:
         place = self._place(path, digest)
         try:
-            counts = self._run(path, place)
+            manifest = self._run(path, place)
         except (RunError, InputError) as cause:
             if _state(path) == self._seen[path].state:
                 raise
@@ -139,20 +148,22 @@ class Watch:
             return
         except Exception as cause:
             self._fail(path, digest, place, cause)
+            digests = [digest]
         else:
+            counts, digests = manifest["counts"], list(manifest["inputs"].values())
             bad = counts["rejected"] + counts["files_rejected"]
             self._say(f"{path.name}: {counts['scored']} scored, {bad} rejected: {place}")
-        self._scored[digest] = place
-        self._seen[path].done = True
+        # Of other bytes than were looked at, if it changed in between: what was scored is what counts.
+        self._scored |= dict.fromkeys(digests, place)
+        self._seen[path].done, self._seen[path].place = digest in digests, place
 
-    def _run(self, path: Path, place: Path) -> dict[str, int]:
+    def _run(self, path: Path, place: Path) -> dict[str, Any]:
         given = ([path], place, self._bundle, self._config, self._options)
         try:
             run = score(*given, resume=True)
         except OtherWorkError:  # of another bundle or configuration, before it was stopped
             run = score(*given, overwrite=True)
-        counts: dict[str, int] = run.manifest["counts"]
-        return counts
+        return run.manifest
 
     def _fail(self, path: Path, digest: str, place: Path, cause: Exception) -> None:
         """Record that a file cannot be scored. What was raised may quote a narrative: only its kind is kept."""

@@ -7,11 +7,14 @@ characters are written out as codes. The bytes depend on the arguments only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+from xml.sax.saxutils import escape
 
 from xlsxwriter import Workbook
+from xlsxwriter.exceptions import XlsxWriterException
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
@@ -67,9 +70,10 @@ def write_workbook(
         "strings_to_formulas": False,
         "strings_to_urls": False,
         "strings_to_numbers": False,
+        "use_zip64": True,
     }
     shown = metadata[:METADATA_COLUMNS]
-    with Workbook(str(path), options) as book:
+    with _told_by_the_system(), Workbook(str(path), options) as book:
         book.set_properties({"title": "Second Look: queue", "created": _CREATED})
         formats = _formats(book)
         columns = _columns(codebook, shown)
@@ -84,6 +88,15 @@ def write_workbook(
             line += 1
         _finish(sheet or _sheet(book, columns, formats), columns, line)
         _about(book, facts, len(metadata) - len(shown), formats)
+
+
+@contextmanager
+def _told_by_the_system() -> Iterator[None]:
+    """A full disk is an OSError, whatever the library wraps it in."""
+    try:
+        yield
+    except XlsxWriterException as cause:
+        raise next((one for one in cause.args if isinstance(one, OSError)), cause) from None
 
 
 def _columns(codebook: Codebook, metadata: Sequence[str]) -> list[_Column]:
@@ -151,8 +164,11 @@ def _write(sheet: Worksheet, line: int, place: int, value: object, style: Format
 def _cell(text: str) -> str:
     """A text without control characters, as long as a cell can be."""
     shown = plain(text)
-    if len(shown.encode("utf-16-le")) // 2 <= CELL_CHARACTERS:
-        return shown
+    # The library writes such a text as markup of its own: it is given the markup of the text.
+    is_markup = shown.startswith("<r>") and shown.endswith("</r>")
+    written = f'<r><t xml:space="preserve">{escape(shown)}</t></r>' if is_markup else shown
+    if len(written.encode("utf-16-le")) // 2 <= CELL_CHARACTERS:
+        return written
     room = 2 * (CELL_CHARACTERS - len(_CUT))
     return shown.encode("utf-16-le")[:room].decode("utf-16-le", "ignore") + _CUT
 

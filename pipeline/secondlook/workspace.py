@@ -169,7 +169,7 @@ def fit_key(config: TrainConfig, prepared: Prepared) -> str:
     """SHA-256 of all that a fit depends on: choices, labels, passages, the encoder's weights, our own code."""
     chosen = config.model_dump(mode="json", include={"seed", "model", "pooling"})
     if isinstance(config.model, TransformerModelConfig):
-        del chosen["model"]["quantise"], chosen["model"]["fitting"]["device"]
+        del chosen["model"]["fitting"]["device"]
         chosen["weights"] = _weights_digest(Path(config.model.encoder))
     basis = [chosen, dict(sorted(prepared.digests.items())), _code_digest()]
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()

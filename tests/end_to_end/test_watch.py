@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,3 +228,60 @@ def test_a_second_watch_is_refused_and_ctrl_c_ends_the_first(drop: Path, tiny_bu
     assert first.returncode == 1
     assert stderr.strip() == "secondlook: stopped; start it again: it goes on where it was"
     assert stdout.startswith("a.txt: 1 scored, 0 rejected: ")
+
+
+def test_a_folder_that_was_removed_is_made_again_while_it_is_watched(
+    drop: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (drop / "a.txt").write_text(TOLD)
+    said: list[str] = []
+    looks = iter(range(4))
+
+    def look(_: float) -> None:
+        number = next(looks, None)
+        if number == 2:
+            shutil.rmtree(_runs(drop)["a.txt"])
+        if number is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(secondlook.watch, "sleep", look)
+    watch = Watch(drop, drop.parent / "out", bundle, ScoreConfig(), ReadOptions(), said.append)
+    with pytest.raises(KeyboardInterrupt):
+        watch.run(settle=0, every=0)
+    assert len(said) == 2
+    assert (_runs(drop)["a.txt"] / "manifest.json").is_file()
+
+
+def test_what_changes_while_others_are_scored_waits_until_it_settles(
+    drop: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        (drop / name).write_text(f"{TOLD} {name}")
+    right = secondlook.watch.score
+
+    def slow(inputs: list[Path], *given: object, **how: object) -> object:
+        (drop / "b.txt").write_text(f"{TOLD} Half of it")
+        return right(inputs, *given, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(secondlook.watch, "score", slow)
+    said = _once(drop, bundle)
+    assert [line.split(": ")[0] for line in said] == ["a.txt"]
+
+
+def test_bytes_that_came_between_the_look_and_the_scoring_are_scored_once(
+    drop: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (drop / "a.txt").write_text(TOLD)
+    right = secondlook.watch.score
+
+    def late(inputs: list[Path], *given: object, **how: object) -> object:
+        if (drop / "a.txt").read_text() == TOLD:
+            (drop / "a.txt").write_text(f"{TOLD} More.")
+        return right(inputs, *given, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(secondlook.watch, "score", late)
+    _once(drop, bundle)
+    monkeypatch.undo()
+    assert _once(drop, bundle) == []
+    (drop / "a.txt").write_text(TOLD)
+    assert "1 scored" in _once(drop, bundle)[0]

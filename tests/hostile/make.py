@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import stat
 import struct
 import sys
@@ -218,6 +219,11 @@ def tables() -> Inputs:
         "is-zip.csv": (zip_of(("a.txt", "Text")), "a zip archive"),
         "is-picture.csv": (PNG, "a picture"),
         "is-parquet.tsv": (parquet(case_id=["a"], narrative=["Text"]), "rename it to .parquet"),
+        "long-name.csv": (f"case_id,narrative,{'x' * 200_000}\nln1,Text,1\n".encode(), "column's name has more than"),
+        "separator-quote.csv": (b'sep="\n' + f"{TABLE}sq1,Text\n".encode(), "--id-column"),
+        "separator-none.csv": (b"sep=\r\n" + f"{TABLE}sn1,Text\n".encode(), "--id-column"),
+        "markup.csv": (b"case_id,narrative,m\nmk1,Text,<r>&</r>\n", Text("Text")),
+        "other-separator.csv": (f"{TABLE}\"x;=cmd|'/C calc'!A0\",\n".encode(), "missing or empty"),
         "return\rin-name.csv": (f"{TABLE}n2,Text\n".encode(), Text("Text")),
         "return\nin-name.txt": (b"Text", "control characters"),
         "program.exe": (b"MZ" + bytes(90), "not a kind of file"),
@@ -243,6 +249,10 @@ def lines() -> Inputs:
             "100,002 columns",
         ),
         "keys-10000.jsonl": (line(case_id="j9", narrative="a", **{f"k{n}": n for n in range(10_000)}), Text("a")),
+        "keys-of-their-own.jsonl": (
+            b"".join(line(case_id=f"ko{n}", narrative="a", **{f"k{n}-{m}": m for m in range(4)}) for n in range(5_000)),
+            "16,384 columns",
+        ),
         "empty.jsonl": (b"", "empty"),
         "blank.jsonl": (b"\n\n \n", "no rows"),
         "marked.ndjson": (b"\xef\xbb\xbf" + line(case_id="j8", narrative="a"), Text("a")),
@@ -261,6 +271,22 @@ def columns() -> Inputs:
         "no-rows.parquet": (parquet(case_id=pa.array([], pa.string()), narrative=pa.array([], pa.string())), "no rows"),
         "typed.parquet": (parquet(case_id=["q2"], narrative=[5]), "not text"),
         "not-utf8.parquet": (parquet(case_id=["q3"], narrative=[b"\xff\xfe"]), "UTF-8"),
+        "odd-date.parquet": (
+            parquet(
+                case_id=[f"od{n}" for n in range(600)],
+                narrative=["Text"] * 600,
+                day=pa.array([10_000_000 if n == 300 else 0 for n in range(600)], pa.int32()).cast(pa.date32()),
+            ),
+            "cannot be read (a date",
+        ),
+        "dictionary.parquet": (
+            parquet(
+                case_id=[f"di{n}" for n in range(30)],
+                narrative=["Text"] * 30,
+                long=pa.DictionaryArray.from_arrays([0] * 30, ["x" * 20_000_000]),
+            ),
+            "10,000,000",
+        ),
         "columns-10000.parquet": (parquet(case_id=["q4"], narrative=["Text"], **many), Text("Text")),
     }
 
@@ -276,6 +302,7 @@ def workbooks() -> Inputs:
         sheet,
         lambda xml: xml.replace(b"<v>0</v>", b"&a11;"),
     )
+    rows = [["case_id", "narrative"], ["x3", "Text"]]
     bomb = [("[Content_Types].xml", "<Types/>"), ("xl/worksheets/sheet1.xml", bytes(60_000_000))]
     return {
         "cut.xlsx": (good[: len(good) // 2], "damaged or cut short"),
@@ -289,6 +316,26 @@ def workbooks() -> Inputs:
             rewritten(good, sheet, lambda xml: xml.replace(b'r="2"', b'r="99999999"')),
             "beyond 1,048,576",
         ),
+        "far-gap.xlsx": (
+            rewritten(good, sheet, lambda xml: xml.replace(b'r="2"', b'r="1048576"').replace(b"x1", b"xg")),
+            Text("Text"),
+        ),
+        "rows-twice.xlsx": (
+            rewritten(workbook(*rows, ["x4", "Lost"]), sheet, lambda xml: xml.replace(b'row r="3"', b'row r="2"')),
+            "came before",
+        ),
+        "cells-twice.xlsx": (
+            rewritten(workbook(*rows), sheet, lambda xml: xml.replace(b'r="A2"', b'r="B2"')),
+            "two cells in one place",
+        ),
+        "sheet-lost.xlsx": (
+            rewritten(
+                workbook(*rows),
+                "xl/workbook.xml",
+                lambda xml: re.sub(rb"(<sheet [^>]*/>)", rb"\1<sheet name='L' />", xml),
+            ),
+            "cannot be found in it",
+        ),
         "formula.xlsx": (workbook(["case_id", "narrative"], ["x2", "=1+1"]), "missing or empty"),
         "is-text.xlsx": (TABLE.encode(), "plain text"),
     }
@@ -297,6 +344,11 @@ def workbooks() -> Inputs:
 def texts() -> Inputs:
     return {
         "empty.txt": (b"", "missing or empty"),
+        "marks-of-two-kinds.txt": (
+            f"She was told. a{chr(0x20D0) * 500_000}{chr(0x20D2) * 500_000}".encode(),
+            Text(None),
+        ),
+        "unbroken.txt": (b"She was told and he left. " + b"a.;" * 100_000, Text(None)),
         "unseen.txt": ("\u200b\ufeff\u2060 ".encode(), "missing or empty"),
         "binary.txt": (bytes(range(32)) * 9 + bytes(90), "binary data"),
         "turned.txt": (
@@ -464,7 +516,9 @@ def archives() -> Inputs:
         "end-within-end.zip": (plain[:-22] + _end_within_end(), "more members"),
         "folder-with-data.zip": (zip_of(("case.docx/", word(paragraph("Text"))), text), "that of a folder"),
         "patched.zip": (plain.replace(b"She waited.", b"She waitex."), "cannot be unpacked"),
-        "method.zip": (plain.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x63\0"), "cannot be unpacked"),
+        "method.zip": (plain.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x63\0"), "may unpack to any size"),
+        "bzip2.zip": (zip_of(("bz.txt", bytes(60_000_000)), method=zipfile.ZIP_BZIP2), "may unpack to any size"),
+        "bzip2.docx": (zip_of(("mimetype", bytes(60_000_000)), method=zipfile.ZIP_BZIP2), "a zip archive"),
         "turned.zip": (zip_of(("turned-\u202etxt.exe", "Text")), "not a kind of file"),
         "newline.zip": (zip_of(("new\nline.txt", "Text")), "control characters"),
         "long-name.zip": (zip_of(("n" * 60_000 + ".txt", "Text")), "60,000 characters"),

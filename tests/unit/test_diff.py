@@ -264,3 +264,11 @@ def test_what_else_is_missing_is_noted(before: Path, bundle: Bundle, tmp_path: P
     (after / "rejects.csv").unlink()
     (after / "evidence.parquet").unlink()
     assert sorted(note.split(": ")[1] for note in diff(before, after).notes) == ["evidence.parquet", "rejects.csv"]
+
+
+def test_another_column_explains_another_narrative(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(f"case_id,narrative,details\nA1,{PLAIN},{TOLD}\n")
+    for name, column in (("one", None), ("other", "details")):
+        score([tmp_path / "in.csv"], tmp_path / name, bundle, ScoreConfig(), ReadOptions(narrative_column=column))
+    case = _case(diff(tmp_path / "one", tmp_path / "other"), "A1")
+    assert (case.change, case.why) == (Change.NARRATIVE, "other configuration: narrative_column")

@@ -139,3 +139,16 @@ def test_an_earlier_run_is_put_back_after_a_kill_between_two_moves(out: Path) ->
 
 def test_narratives_are_kept_from_others_while_they_wait(out: Path) -> None:
     assert _begun(out).folder.stat().st_mode & 0o077 == 0
+
+
+def test_an_earlier_run_that_was_not_removed_to_its_end_is_removed(out: Path) -> None:
+    """A kill came when the new run was in its place already."""
+    journal = _begun(out)
+    (journal.folder / "earlier").mkdir()
+    (journal.folder / "earlier/a").write_text("earlier")
+    out.mkdir()
+    (out / "a").write_text("new")
+    restore_earlier(out)
+    with journal.whole_run() as fresh:
+        (fresh / "a").write_text("newer")
+    assert (out / "a").read_text() == "newer"

@@ -128,3 +128,20 @@ def test_a_split_is_data(tmp_path: Path) -> None:
 def test_too_few_groups_are_refused() -> None:
     with pytest.raises(SplitError, match="groups"):
         make_split([_annotation(1, "g"), _annotation(2, "g")], SplitConfig())
+
+
+def test_many_rare_modes_are_divided_all_the_same() -> None:
+    corpus = [
+        _annotation(number, f"g{number}").model_copy(update={"labels": {f"m{number % 30:02d}": True}})
+        for number in range(180)
+    ]
+    places = make_split(corpus, SplitConfig(seed=4))
+    assert {place.split for place in places} == {"train", "development", "test"}
+
+
+@pytest.mark.parametrize("fold", [None, 0])
+def test_a_train_part_without_folds_is_refused(fold: int | None) -> None:
+    corpus = _corpus()
+    places = {item.id: Assignment(item.id, item.group, "train", fold) for item in corpus}
+    with pytest.raises(SplitError, match="two folds at least"):
+        check_split(corpus, places, 0.5)

@@ -30,3 +30,10 @@ def test_any_text_is_read_back_as_it_was(rows: list[tuple[str, str]]) -> None:
 
 def test_lines_end_with_a_line_feed_and_unknown_cells_are_empty() -> None:
     assert csv_bytes(["a", "b", "c"], [(None, True, 0.5), ("-1", False, -1)]) == b"a,b,c\n,1,0.5\n'-1,0,-1\n"
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_no_cell_begins_like_a_formula_whatever_separates_the_cells(separator: str) -> None:
+    content = csv_bytes(["id", "reason"], [(f"x{separator}=cmd|'/C calc'!A0", f"a,b{separator}@SUM(1)")]).decode()
+    cells = [cell for line in content.splitlines() for cell in line.split(separator)]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)

@@ -69,11 +69,41 @@ def test_words_keep_apostrophes() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["e" + "\u0301\u0327" * 100_000, "lower case and wrapped\n" * 60_000, "x" * 2_000_000, "\n" * 1_000_000 + "End."],
-    ids=["stacked marks", "wrapped lines", "one word", "blank lines"],
+    [
+        "e" + "\u0301\u0327" * 100_000,
+        "a" + "\u20d0" * 300_000 + "\u20d2" * 300_000,
+        "She left. " + "a.;" * 100_000,
+        "lower case and wrapped\n" * 60_000,
+        "x" * 2_000_000,
+        "\n" * 1_000_000 + "End.",
+    ],
+    ids=[
+        "stacked marks",
+        "marks of two kinds",
+        "full stops without a space",
+        "wrapped lines",
+        "one word",
+        "blank lines",
+    ],
 )
 def test_hostile_texts_take_time_in_proportion(text: str) -> None:
     """Quadratic time would run into minutes here; the test's own time limit is the assertion."""
     passages = split_passages(text)
     assert passages
     assert sum(len(normalise(text[start:end])) for start, end in passages) > 0
+    assert normalise(text)
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30), min_size=60, max_size=90))
+def test_a_long_text_is_normalised_as_its_words_are(parts: list[str]) -> None:
+    text = " ".join(f"{part} of the case" for part in parts)
+    assert normalise(text) == " ".join(filter(None, (normalise(word) for word in text.split())))
+
+
+@given(st.integers(400, 3000))
+def test_what_has_no_space_for_long_is_cut_and_its_surroundings_are_split_as_ever(length: int) -> None:
+    sentence = "She rang twice. Nobody came. "
+    whole = f"{sentence}{'a.;' * length} {sentence}"
+    found = [whole[start:end] for start, end in split_passages(whole)]
+    assert found[:2] == found[-2:] == ["She rang twice.", "Nobody came."]
+    assert "".join(found[2:-2]) == "a.;" * length

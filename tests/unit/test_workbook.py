@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import tracemalloc
 import warnings
 import zipfile
@@ -150,3 +151,33 @@ def test_memory_does_not_grow_with_the_cases(tmp_path: Path) -> None:
 
     peak(10)
     assert peak(2000) < peak(200) + 500_000  # 1,800 more explanations are a megabyte and a half
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<r>&</r>",
+        '<r><t>x</t></r></is></c><c t="str"><f>1+1</f><v>y</v></c><c t="inlineStr"><is><r><t>z</t></r>',
+        f"<r>{'&' * CELL_CHARACTERS}</r>",
+    ],
+    ids=["no XML", "a formula", "longer than a cell once it is escaped"],
+)
+def test_markup_in_a_cell_is_shown_as_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "queue.xlsx"
+    write_workbook(path, [replace(CASE, case=replace(CASE.case, metadata={"Area": text}))], CODEBOOK, FACTS, ["Area"])
+    cell = _rows(path)[0]["Area"]
+    assert cell.data_type != "f"
+    assert cell.value == text if len(text) < 1000 else text.startswith(cell.value[:1000])
+    with zipfile.ZipFile(path) as book:
+        assert b"<f>" not in book.read("xl/worksheets/sheet1.xml")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves a file open then
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xlsxwriter.workbook.ZipFile", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_workbook(tmp_path / "queue.xlsx", [CASE], CODEBOOK, FACTS, [])
+    gc.collect()

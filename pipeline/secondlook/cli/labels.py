@@ -21,9 +21,9 @@ def labels_check(
     annotations: AnnotationsPath = Path("labels/annotations"),
     codebook: CodebookFile = Path("labels/codebook.yaml"),
 ) -> None:
-    """Name every problem in the annotations: file, line, field, remedy."""
+    """Name every problem in the annotations, and the first in second annotations and adjudications."""
     from secondlook.codebook import load_codebook
-    from secondlook.corpus import check_annotations, read_annotations
+    from secondlook.corpus import check_annotations, load_second, read_adjudications, read_annotations
     from secondlook.splits import straddling_duplicates
 
     book = load_codebook(codebook)
@@ -37,7 +37,11 @@ def labels_check(
         sys.exit(f"secondlook: {len(problems)} problems in {len(located)} annotations")
     if not located:
         sys.exit(f"secondlook: {annotations}: there are no annotations (*.jsonl) here")
-    typer.echo(f"{len(located)} annotations, no problems")
+    known = {item.annotation.id: item.annotation for item in located}
+    second = load_second(annotations / "second", known, book)
+    decided = read_adjudications(annotations.parent / "adjudications", known, book)
+    more = f"; {len(second)} second annotations and {len(decided)} adjudications" if second or decided else ""
+    typer.echo(f"{len(located)} annotations, no problems{more}")
 
 
 @labels_app.command("split")

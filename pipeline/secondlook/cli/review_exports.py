@@ -23,7 +23,10 @@ def export(
         ),
     ] = "jsonl",
     desk: DeskPlace = DEFAULT_DESK,
-    redact: Annotated[bool, typer.Option("--redact", help="Take out names, numbers and addresses.")] = False,
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="Replace personal data in known patterns, and the parties' names."),
+    ] = False,
     since: Annotated[
         datetime | None, typer.Option("--since", help="Finished on this day or later (UTC).", formats=["%Y-%m-%d"])
     ] = None,
@@ -47,6 +50,8 @@ def export(
     from secondlook.review.exports import export as run_export
 
     choices = load_config(config, ReviewConfig)
+    if redact and not choices.party_columns:
+        typer.echo("no name is replaced: say with --config which columns name the parties (party_columns)", err=True)
     with open_desk(desk) as opened:
         done = run_export(
             opened,

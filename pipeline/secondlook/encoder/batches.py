@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 _CHUNK_TOKENS = 2048
 """Windows of like length run together up to this many tokens, padding included."""
 
+_MOST_WHOLE = 2
+"""Batches' worth of tokens that a narrative may have and still be read as one, where it must: memory grows with it."""
+
 _Numbered = tuple[Tokens, Tokens, Tensor | None]
 """A window's ids, the batch's passage numbers, and its groundwork."""
 
@@ -47,9 +50,12 @@ class Example:
 def excerpts(example: Example, tokens: int) -> list[Example]:
     """A long example in parts that fit a batch.
 
-    A part of a positive narrative is positive where it holds marked evidence, and unknown where the
-    evidence was not marked.
+    A part of a positive narrative is positive where it holds marked evidence. Where none is marked nobody knows which
+    part it is: such a narrative stays whole up to twice the size of a batch, and is unknown in parts beyond that.
     """
+    unmarked = (example.labels == 1) & ~(example.targets == 1).any(axis=0)
+    if unmarked.any() and example.tokens <= _MOST_WHOLE * tokens:
+        return [example]
     parts: list[list[Window]] = [[]]
     for window in example.windows:
         if parts[-1] and sum(len(one.ids) for one in parts[-1]) + len(window.ids) > tokens:

@@ -62,8 +62,9 @@ def fit(
 ) -> EvidenceEncoder:
     """Fine-tune a network, from its last checkpoint if an earlier run was stopped.
 
-    The epoch that did best on the development part is what is kept, the last if there is none. Checkpoints
-    stay: whoever has stored the network removes them.
+    Of the epochs after ``minimum_steps`` the one that did best on the development part is what is kept, the last if
+    there is no such part, or none in which a mode has both labels. Checkpoints stay: whoever has stored the network
+    removes them.
 
     Raises:
         ConfigError: the device that was asked for is not there.
@@ -71,6 +72,7 @@ def fit(
     """
     _check_device(how.config)
     _bound_kernel_caches()
+    development = development if _can_be_measured(development) else []
     set_seed(how.seed)
     trainer = _EvidenceTrainer(network, training, development, how, progress)
     try:
@@ -143,6 +145,7 @@ class _EvidenceTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         if development:
+            self.add_callback(_Patient(how.config.minimum_steps))
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=how.config.patience))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -218,6 +221,17 @@ class _Rim(TrainerCallback):
             self._progress.remove_task(self._task)
 
 
+class _Patient(TrainerCallback):
+    """No epoch is the best, or one too many, before the least number of steps is done: rates are still rising."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step < min(self._steps, state.max_steps):
+            control.should_evaluate = False
+
+
 def _arguments(how: Fit, epochs: int, has_development: bool) -> TrainingArguments:
     each_epoch = "epoch" if has_development else "no"
     return TrainingArguments(
@@ -272,6 +286,12 @@ def _macro_average_precision(scores: Sequence[Array], examples: Sequence[Example
         if len(np.unique(labels[known, column])) == 2:
             values.append(average_precision_score(labels[known, column], pooled[known, column]))
     return float(np.mean(values)) if values else 0.0
+
+
+def _can_be_measured(examples: Sequence[Example]) -> bool:
+    """Whether there is a mode of which both labels occur."""
+    labels = np.array([example.labels for example in examples])
+    return len(labels) > 0 and bool(((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any())
 
 
 def _is_json(path: Path) -> bool:

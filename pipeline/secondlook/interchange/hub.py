@@ -10,7 +10,7 @@ from typing import Any
 from secondlook.codebook import Codebook
 from secondlook.corpus import Annotation
 from secondlook.errors import CorpusError
-from secondlook.interchange.marks import ImportOptions, Mark, Marked
+from secondlook.interchange.marks import ImportOptions, Mark, Marked, label_names, plain, yes_or_no
 
 FILE = "narratives.parquet"
 
@@ -32,14 +32,21 @@ def to_dataset(annotations: Sequence[Annotation], codebook: Codebook) -> Any:
 
 
 def from_dataset(dataset: Any, codebook: Codebook, place: str = "dataset") -> Iterator[Marked]:
-    """The records of a ``Dataset`` with a ``text`` and either mode columns or a ``labels`` column of names."""
+    """The records of a ``Dataset`` with a ``text`` and mode columns, or a column ``labels`` or ``label`` of names."""
     if "text" not in dataset.column_names:
         raise CorpusError(f"{place}: has no column 'text'; it has {', '.join(dataset.column_names)}")
-    names = _class_names(dataset.features.get("labels"))
+    known = label_names(codebook)
+    columns = {name: known[plain(name)] for name in dataset.column_names if plain(name) in known}
+    if not columns and not {"labels", "label", "evidence"} & set(dataset.column_names):
+        raise CorpusError(
+            f"{place}: has neither columns named after modes ({', '.join(codebook.mode_ids)}) nor a column 'labels', "
+            f"'label' or 'evidence'; it has {', '.join(dataset.column_names)}"
+        )
+    listed = "labels" if "labels" in dataset.column_names else "label"
+    names = _class_names(dataset.features.get(listed))
     for number, row in enumerate(dataset):
-        columns = [mode for mode in codebook.mode_ids if mode in row]
-        labels: dict[str, bool | None] = {m: None if row[m] is None else bool(row[m]) for m in columns}
-        labels |= {_label(one, names): True for one in row.get("labels") or []}
+        labels = {mode: _yes_or_no(row[name], f"{place}, row {number}", mode) for name, mode in columns.items()}
+        labels |= {_label(one, names): True for one in _several(row.get(listed))}
         marks = [Mark(one["mode"], one["start"], one["end"], one.get("text")) for one in row.get("evidence") or []]
         case_id = str(row.get("id") or number)
         group = row.get("group")
@@ -75,7 +82,19 @@ def _row(item: Annotation, codebook: Codebook) -> dict[str, Any]:
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    return getattr(getattr(feature, "feature", None), "names", None)
+    """The names of a ``ClassLabel``, or of a list of them."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def _several(value: Any) -> list[Any]:
+    """The labels of a row: a list of them, or a single one."""
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _yes_or_no(value: Any, place: str, mode: str) -> bool | None:
+    return yes_or_no(value, place, mode) if isinstance(value, str) else None if value is None else bool(value)
 
 
 def _label(one: Any, names: list[str] | None) -> str:

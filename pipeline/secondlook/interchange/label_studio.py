@@ -16,6 +16,7 @@ from secondlook.interchange.marks import ImportOptions, Mark, Marked, positives,
 from secondlook.schema import Span
 
 _RUN_FILES = ("cases", "queue", "evidence")
+_NO_TEXTS = ("id", "case_id", "group")
 TEXT, SPANS, CHOICES = "text", "label", "choice"
 """Names of the text and of the two controls in the labelling configuration that fits what is written."""
 
@@ -34,7 +35,7 @@ def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Mar
             raise CorpusError(f"{place}: has no data; export the project as JSON, not JSON_MIN")
         done = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
         if done:
-            yield _marked(task, done[0], place)
+            yield _marked(task, done[0], place, options)
 
 
 def write(annotations: Sequence[Annotation], path: Path, codebook: Codebook) -> None:
@@ -86,11 +87,10 @@ def labelling_config(codebook: Codebook) -> str:
     )
 
 
-def _marked(task: dict[str, Any], annotation: dict[str, Any], place: str) -> Marked:
+def _marked(task: dict[str, Any], annotation: dict[str, Any], place: str, options: ImportOptions) -> Marked:
     data = task["data"]
     regions = [region for region in annotation.get("result") or [] if isinstance(region.get("value"), dict)]
-    field = next((region["to_name"] for region in regions if region.get("to_name") in data), TEXT)
-    text = data.get(field) or next((value for value in data.values() if isinstance(value, str)), "")
+    text = data.get(_text_field(data, regions, place, options))
     marks: list[Mark] = []
     labels: dict[str, bool | None] = {}
     for region in regions:
@@ -100,11 +100,30 @@ def _marked(task: dict[str, Any], annotation: dict[str, Any], place: str) -> Mar
         for label in value.get("labels") or value.get("hypertextlabels") or []:
             # Hypertext regions give XPaths, and text offsets beside them.
             offsets = value.get("globalOffsets") or value
-            start, end = int(offsets["start"]), int(offsets["end"])
+            start, end = (_number(offsets.get(name)) for name in ("start", "end"))
             marks.append(Mark(str(label), start, end, value.get("text"), utf16=True))
     case_id = str(data.get("id") or data.get("case_id") or task.get("id") or place.rsplit(" ", 1)[-1])
     who = annotation.get("completed_by")
     return Marked(place, case_id, text, labels, marks=marks, group=data.get("group"), annotator=_name(who))
+
+
+def _text_field(data: dict[str, Any], regions: Sequence[dict[str, Any]], place: str, options: ImportOptions) -> str:
+    """The field of a task that holds the narrative: ``to_name`` names a control, which need not be called like it."""
+    texts = [name for name, value in data.items() if isinstance(value, str) and name not in _NO_TEXTS]
+    wanted = [options.narrative_column, *(region.get("to_name") for region in regions), TEXT, "narrative"]
+    if found := next((name for name in wanted if name is not None and name in data), None):
+        return found
+    if len(texts) == 1:
+        return texts[0]
+    raise CorpusError(f"{place}: which field is the narrative? It has {', '.join(data)}; name it: --narrative-column")
+
+
+def _number(offset: Any) -> int:
+    """An offset, or one that fits nowhere: an XPath, say, as old hypertext regions give it."""
+    try:
+        return int(offset)
+    except (TypeError, ValueError):
+        return -1
 
 
 def _name(who: Any) -> str | None:

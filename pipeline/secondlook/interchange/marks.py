@@ -16,6 +16,9 @@ from secondlook.corpus import Annotation, EvidenceSpan, Source
 from secondlook.errors import CorpusError, did_you_mean
 from secondlook.schema import Span
 
+_YES = frozenset({"1", "true", "yes", "y", "x", "t", "positive", "present", "1.0"})
+_NO = frozenset({"0", "false", "no", "n", "f", "negative", "absent", "0.0"})
+
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
@@ -61,7 +64,7 @@ class Marked:
     complete: bool = True
     problem: str | None = None
     marks: Sequence[Mark] = ()
-    group: str | None = None
+    group: str | int | None = None
     annotator: str | None = None
 
 
@@ -82,7 +85,7 @@ def settle(records: Iterable[Marked], codebook: Codebook, options: ImportOptions
     count = 0
     for record in records:
         count += 1
-        reason = record.problem or (None if record.text.strip() else "the text is empty")
+        reason = record.problem or _why_not_text(record.text)
         earlier = annotations.get(record.id)
         if reason is None and earlier and (record.complete or earlier.narrative != record.text):
             reason = f"the id '{record.id}' was used before"
@@ -97,8 +100,9 @@ def settle(records: Iterable[Marked], codebook: Codebook, options: ImportOptions
 
 
 def label_names(codebook: Codebook) -> dict[str, str]:
-    """Mode ids by every way in which another tool may name them: id or title, in any case."""
-    return {plain(name): mode.id for mode in codebook.modes for name in (mode.title, mode.id)}
+    """Mode ids by every way in which another tool may name them: id or title, in any case; an id before a title."""
+    titles = {plain(mode.title): mode.id for mode in codebook.modes}
+    return titles | {plain(mode.id): mode.id for mode in codebook.modes}
 
 
 def plain(name: str) -> str:
@@ -108,6 +112,14 @@ def plain(name: str) -> str:
     'information_leaked_to_suspect'
     """
     return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
+
+
+def yes_or_no(value: str, place: str, mode: str) -> bool | None:
+    """What a cell of a mode's column says; None for nothing, CorpusError for anything else."""
+    word = value.strip().casefold()
+    if word and word not in _YES | _NO:
+        raise CorpusError(f"{place}: the column of {mode} holds neither yes nor no: write 1, 0 or nothing")
+    return word in _YES if word else None
 
 
 def slug(name: str) -> str:
@@ -190,14 +202,13 @@ def _annotation(
     for name, holds in record.labels.items():
         if mode := _mode(name, names, record.place, notes):
             labels[mode] = holds
-        elif meant := get_close_matches(plain(name), names, n=1, cutoff=0.6):
-            labels.setdefault(names[meant[0]], None)
-            if labels[names[meant[0]]] is False:  # a slip of the pen for it, perhaps: not a no
-                labels[names[meant[0]]] = None
+        else:
+            _doubt_what_was_meant(name, names, labels)
     evidence = []
     for mark in record.marks:
         mode = _mode(mark.label, names, record.place, notes)
         if mode is None:
+            _doubt_what_was_meant(mark.label, names, labels)
             continue
         found = place_mark(record.text, mark)
         # Somebody marked it: where the span is lost, the label is unknown at worst, never negative.
@@ -215,10 +226,30 @@ def _annotation(
         narrative=record.text,
         labels={mode: holds for mode, holds in labels.items() if holds is not None},
         evidence=tuple(sorted(set(evidence), key=lambda item: (item.start, item.end, item.mode))),
-        group=record.group or record.id,
+        group=record.id if record.group in (None, "") else str(record.group),
         source=Source(kind="own"),
         annotator=record.annotator or options.annotator,
     )
+
+
+def _doubt_what_was_meant(name: str, names: Mapping[str, str], labels: dict[str, bool | None]) -> None:
+    """A label that is not in the codebook may be a slip of the pen for one that is: that one is no clear no."""
+    if meant := get_close_matches(plain(name), names, n=1, cutoff=0.6):
+        mode = names[meant[0]]
+        labels[mode] = labels.get(mode) or None
+
+
+def _why_not_text(text: object) -> str | None:
+    """Why a record's text cannot be a narrative, or None."""
+    if not isinstance(text, str):
+        return "it has no text"
+    if not text.strip():
+        return "the text is empty"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "the text holds half of a surrogate pair, which no file can store; export it again as UTF-8"
+    return None
 
 
 def _joined(one: Annotation, other: Annotation) -> Annotation:

@@ -12,13 +12,10 @@ import yaml
 from secondlook.codebook import Codebook
 from secondlook.corpus import Annotation
 from secondlook.errors import CorpusError, did_you_mean
-from secondlook.interchange.marks import ImportOptions, Marked, label_names, plain, slug
+from secondlook.interchange.marks import ImportOptions, Marked, label_names, plain, slug, yes_or_no
 from secondlook.readers import ReadOptions, read_cases
 from secondlook.schema import Case, Reject
 from secondlook.spreadsheet import csv_bytes
-
-_YES = frozenset({"1", "true", "yes", "y", "x", "t", "positive", "present", "1.0"})
-_NO = frozenset({"0", "false", "no", "n", "f", "negative", "absent", "0.0"})
 
 
 def read(path: Path, codebook: Codebook, options: ImportOptions) -> Iterator[Marked]:
@@ -63,14 +60,15 @@ def draft_codebook(path: Path, options: ImportOptions, out: Path) -> list[str]:
     """
     if out.exists():
         raise CorpusError(f"{out}: there is a codebook already; choose another --out")
-    counts = Counter(
-        label
-        for case in rows(path, options)
-        if isinstance(case, Case)
-        for label in separated(case, str(options.label_column), options.separator)
-    )
+    spellings: dict[str, Counter[str]] = {}  # of labels that differ in case and punctuation only
+    for case in rows(path, options):
+        if isinstance(case, Case):
+            labels = {plain(label): label for label in separated(case, str(options.label_column), options.separator)}
+            for same, label in labels.items():
+                spellings.setdefault(same, Counter())[label] += 1
+    counts = {spelling.most_common(1)[0][0]: spelling.total() for spelling in spellings.values()}
     modes: dict[str, dict[str, str]] = {}
-    for label, number in counts.most_common():
+    for label, number in sorted(counts.items(), key=lambda one: -one[1]):
         name = slug(label)
         mode_id = next(i for i in chain([name], (f"{name}_{n}" for n in count(2))) if i not in modes)
         definition = f"TO WRITE: when does '{label}' hold, and when not? ({number} narratives carry it.)"
@@ -105,9 +103,7 @@ def _columns(case: Case, codebook: Codebook, place: str) -> dict[str, bool | Non
         raise CorpusError(f"{case.file}: no column is named after a mode ({', '.join(codebook.mode_ids)})")
     labels: dict[str, bool | None] = {}
     for mode, value in found.items():
-        word = (value or "").strip().casefold()
-        if word and word not in _YES | _NO:
-            raise CorpusError(f"{place}: the column of {mode} holds neither yes nor no: write 1, 0 or nothing")
-        if word:
-            labels[mode] = word in _YES
+        holds = yes_or_no(value or "", place, mode)
+        if holds is not None:
+            labels[mode] = holds
     return labels

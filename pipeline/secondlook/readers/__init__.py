@@ -23,6 +23,7 @@ from secondlook.readers.rows import Problem, Row
 from secondlook.readers.sandbox import DOCUMENTS, Sandbox
 from secondlook.readers.xlsx import read_xlsx
 from secondlook.schema import Case, Reject
+from secondlook.storage import yes
 
 __all__ = ["NO_ROWS", "ReadOptions", "as_item", "file_problem", "list_files", "read_cases"]
 
@@ -53,7 +54,7 @@ def read_cases(inputs: Sequence[Path], options: ReadOptions = _DEFAULTS) -> Iter
     if not inputs:
         raise InputError("there is nothing to read; name at least one file or folder")
     for path in inputs:
-        if not path.exists():
+        if not yes(path.exists):
             raise InputError(f"{_name(path)}: does not exist; check the path")
     return _read_all(inputs, options)
 
@@ -63,7 +64,7 @@ def _read_all(inputs: Sequence[Path], options: ReadOptions) -> Iterator[Case | R
     sandbox = Sandbox()
     try:
         for path in inputs:
-            files = _walk(path) if path.is_dir() else [path]
+            files = _walk(path) if yes(path.is_dir) else [path]
             for file in files:
                 for item in _items(file, options, sandbox, Room(), within_folder=file is not path):
                     yield as_item(item, _name(file), checker)
@@ -80,9 +81,9 @@ def list_files(inputs: Sequence[Path]) -> Iterator[tuple[str, Path, bool]]:
         InputError: an input does not exist.
     """
     for path in inputs:
-        if not path.exists():
+        if not yes(path.exists):
             raise InputError(f"{_name(path)}: does not exist; check the path")
-        for file in _walk(path) if path.is_dir() else [path]:
+        for file in _walk(path) if yes(path.is_dir) else [path]:
             yield _name(file), file, file is not path
 
 
@@ -101,7 +102,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     waiting = [folder]
     while waiting:
         path = waiting.pop()
-        if path == folder or (path.is_dir() and not path.is_symlink()):
+        if path == folder or (yes(path.is_dir) and not yes(path.is_symlink)):
             entries = _entries(path)
             waiting.extend(entries or [])
             if entries is not None:

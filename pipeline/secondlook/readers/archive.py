@@ -20,7 +20,7 @@ from secondlook.readers.checks import printable
 from secondlook.readers.kinds import suffix_problem
 from secondlook.readers.rows import Problem, Row
 from secondlook.readers.sandbox import DOCUMENTS
-from secondlook.readers.unpacking import MAX_UNPACKED_BYTES, bomb
+from secondlook.readers.unpacking import MAX_UNPACKED_BYTES, UNBOUNDED, bomb, is_bounded
 
 MAX_MEMBERS = 10_000
 MAX_LEVELS = 2
@@ -50,7 +50,7 @@ def read_archive(path: Path, room: Room, read_file: _ReadFile) -> Iterator[Row |
         if problem := _archive_problem(members, room):
             yield Problem(None, problem)
             return
-        room.bytes_left -= sum(member.file_size for member in members)
+        room.bytes_left -= sum(member.file_size for member in members if is_bounded(member))
         room.members_left -= len(members)
         room.levels_left -= 1
         seen: set[str] = set()
@@ -67,7 +67,7 @@ def _archive_problem(members: list[zipfile.ZipInfo], room: Room) -> str | None:
         return "an archive within an archive within an archive is not read; unpack it first"
     if len(members) > room.members_left:
         return f"the archive has more than the {MAX_MEMBERS:,} members that are read; unpack it and name the folder"
-    problem = bomb(members, room.bytes_left)
+    problem = bomb([member for member in members if is_bounded(member)], room.bytes_left)
     return f"the archive {problem}; unpack it and name the folder, if you know what it holds" if problem else None
 
 
@@ -100,6 +100,8 @@ def _member_problem(member: zipfile.ZipInfo, seen: set[str]) -> str | None:
         return "it is a symbolic link, which is not followed; put the file itself into the archive"
     if member.flag_bits & _ENCRYPTED:
         return "it is encrypted; unpack the archive with its password and name the folder"
+    if not is_bounded(member):
+        return f"it {UNBOUNDED}; make the archive again as an ordinary zip"
     if name.startswith("__MACOSX/"):
         return "it is what macOS notes beside a file, not a text of yours; nothing is lost"
     return None

@@ -16,6 +16,9 @@ _LONGEST_SHOWN_NAME = 40
 MOST_COLUMNS = 16_384
 """As many as Excel has; each becomes a column of the queue, and a hundred times as many would take minutes."""
 
+LONGEST_NAME = 1000
+"""A name stands beside every value in what a run keeps."""
+
 _MOST_SHOWN_NAMES = 20
 
 
@@ -35,11 +38,11 @@ class Columns:
             if place not in (self.case_id, self.narrative)
         }
         for place in range(len(self.names), len(values)):
-            metadata[f"column {place + 1}"] = values[place] or None
+            if values[place]:
+                metadata.setdefault(f"column {place + 1}", values[place])
         return Row(number, _at(values, self.case_id), _at(values, self.narrative), metadata, sheet)
 
 
-@lru_cache(maxsize=64)
 def find_columns(header: tuple[str | None, ...], options: ReadOptions) -> Columns | str:
     """The columns of a header, or the reason why its table cannot be read.
 
@@ -51,6 +54,13 @@ def find_columns(header: tuple[str | None, ...], options: ReadOptions) -> Column
             f"{len(header):,} columns, more than a spreadsheet can hold ({MOST_COLUMNS:,}); "
             "leave out those that no reviewer needs"
         )
+    if any(name and len(name) > LONGEST_NAME for name in header):
+        return f"a column's name has more than {LONGEST_NAME:,} characters; the first row must hold the names"
+    return _find_columns(header, options)
+
+
+@lru_cache(maxsize=64)
+def _find_columns(header: tuple[str | None, ...], options: ReadOptions) -> Columns | str:
     names = _unique_names(header)
     case_id = _find(names, options.id_column or "case_id")
     narrative = _find(names, options.narrative_column or "narrative")

@@ -28,7 +28,7 @@ _ROOM = 1 << 20
 _NO_FIELD_LIMIT = 2**31 - 1
 """The largest that every platform takes; ``_Lines`` limits whole records instead."""
 
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r\n?|\n)', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n?|\n)', re.IGNORECASE)
 
 
 class _Record(NamedTuple):

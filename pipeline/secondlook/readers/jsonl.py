@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from secondlook.readers.columns import find_columns
+from secondlook.readers.columns import MOST_COLUMNS, find_columns
 from secondlook.readers.encoding import open_text
 from secondlook.readers.options import ReadOptions
 from secondlook.readers.rows import Problem, Row
@@ -33,12 +33,24 @@ _KINDS: dict[type, str] = {
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
     """The rows of a JSONL file by line number. Blank lines are skipped."""
     limit = _LONGEST_ESCAPE * options.max_characters + _ROOM
+    names: set[str] = set()  # every line may have its own, and each becomes a column of the queue
     with open_text(path) as stream:
         for number, line in _lines(stream, limit):
             if line is None:
                 yield Problem(number, f"the line has more than {limit:,} characters; split its narrative")
             elif line.strip():
-                yield _parse(number, line, options)
+                row = _parse(number, line, options)
+                yield row if isinstance(row, Problem) else _within(names, row)
+
+
+def _within(names: set[str], row: Row) -> Row | Problem:
+    """The row, unless its names would make too many with those that the file had before, to which they are added."""
+    fresh = row.metadata.keys() - names
+    if len(names) + len(fresh) > MOST_COLUMNS:
+        reason = f"with its names the file has more than {MOST_COLUMNS:,} columns; give all lines the same"
+        return Problem(row.number, reason, row.case_id)
+    names |= fresh
+    return row
 
 
 def _lines(stream: TextIO, limit: int) -> Iterator[tuple[int, str | None]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from secondlook.readers.encoding import bare_utf16
-from secondlook.readers.unpacking import MAX_DIRECTORY_BYTES, directory_bytes
+from secondlook.readers.unpacking import MAX_DIRECTORY_BYTES, directory_bytes, is_bounded
 
 _HEAD = 1 << 16
 _CHUNK = 1 << 20
@@ -133,7 +133,8 @@ def _zip_kind(file: BinaryIO) -> Kind:
     try:
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
-            declared = archive.open("mimetype").read(_LONGEST_MIMETYPE) if "mimetype" in names else b""
+            sound = "mimetype" in names and is_bounded(archive.getinfo("mimetype"))
+            declared = archive.open("mimetype").read(_LONGEST_MIMETYPE) if sound else b""
     except Exception:  # zipfile raises whatever its unpackers meet: BadZipFile, zlib.error, RuntimeError, ...
         return BROKEN_ZIP
     if declared.startswith(b"application/vnd.oasis.opendocument"):

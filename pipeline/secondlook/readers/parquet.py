@@ -18,7 +18,11 @@ from secondlook.readers.rows import Problem, Row
 from secondlook.readers.values import as_text
 
 _BATCH = 256
-_ERRORS = (SystemError, pa.ArrowException, OSError, ValueError, OverflowError)
+_DECODED = 200_000_000
+"""Bytes that a batch may come to: in a dictionary a long text stands once, and as often in the batch as it has rows."""
+
+_UNREADABLE = object()
+"""In the place of a value that is none in Python: a date in the year 29,000, say."""
 
 Source = Path | BinaryIO
 """A file on a disk, or one that was opened elsewhere."""
@@ -39,7 +43,8 @@ def read_parquet(path: Source, options: ReadOptions) -> Iterator[Row | Problem]:
         number = 0
         for number, values in enumerate(_rows(file), start=1):
             if values is None:
-                yield Problem(None, f"damaged after row {number - 1}; the rows after it were not read")
+                reason = f"damaged after row {number - 1}; the rows after it were not read"
+                yield Problem(None, reason, rest_unread=True)
             else:
                 yield _row(number, values, columns)
 
@@ -72,13 +77,13 @@ def read_row_group(path: Source, options: ReadOptions, group: int, first: int, s
     file, columns = opened
     number = first
     with file:
-        batches = file.iter_batches(_BATCH, row_groups=[group])
+        batches = file.iter_batches(_batch(file), row_groups=[group])
         while True:
             try:
                 batch = next(batches, None)
                 left_out = min(max(first + skip - number, 0), len(batch or ()))
                 values = [_values(column) for column in batch.slice(left_out).columns] if batch else []
-            except _ERRORS:
+            except Exception:  # damaged bytes fail in many ways
                 raise UnreadableRowsError("the row group is damaged") from None
             if batch is None:
                 return
@@ -92,7 +97,7 @@ def _open(path: Source, options: ReadOptions) -> tuple[pq.ParquetFile, Columns] 
     try:
         file = pq.ParquetFile(path)
         names = tuple(file.schema_arrow.names)
-    except _ERRORS:
+    except Exception:  # damaged bytes fail in many ways
         return "the Parquet file is damaged; export it again"
     columns = find_columns(names, options)
     if isinstance(columns, str):
@@ -103,12 +108,12 @@ def _open(path: Source, options: ReadOptions) -> tuple[pq.ParquetFile, Columns] 
 
 def _rows(file: pq.ParquetFile) -> Iterator[tuple[Any, ...] | None]:
     """The values of each row; None, once and last, where no more can be read."""
-    batches = file.iter_batches(_BATCH)
+    batches = file.iter_batches(_batch(file))
     while True:
         try:
             batch = next(batches, None)
             values = [_values(column) for column in batch.columns] if batch else []
-        except _ERRORS:
+        except Exception:  # damaged bytes fail in many ways
             yield None
             return
         if batch is None:
@@ -122,11 +127,32 @@ def _values(column: pa.Array) -> list[Any]:
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = column.cast(pa.large_binary())
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except Exception:  # of one value, and of whatever kind its type's library raises
+        return [_value(item) for item in column]
     return values
 
 
+def _value(item: pa.Scalar) -> Any:
+    try:
+        return item.as_py()
+    except Exception:  # as above
+        return _UNREADABLE
+
+
+def _batch(file: pq.ParquetFile) -> int:
+    """How many rows may be decoded at once."""
+    footer = file.metadata
+    groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+    chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+    largest = max((chunk.total_uncompressed_size for chunk in chunks if chunk.has_dictionary_page), default=1)
+    return int(min(_BATCH, max(1, _DECODED // max(1, largest))))
+
+
 def _row(number: int, values: Sequence[Any], columns: Columns) -> Row | Problem:
+    if any(value is _UNREADABLE for value in values):
+        return Problem(number, "a column holds a value that cannot be read (a date out of range?); export it as text")
     try:
         texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     except UnicodeDecodeError:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from typing import BinaryIO
-from zipfile import ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo
 
 MAX_UNPACKED_BYTES = 500_000_000
 MAX_RATIO = 200
 RATIO_COUNTS_FROM_BYTES = 50_000_000
 """Small files may compress very well; it is large ones that fill the memory."""
+
+UNBOUNDED = "is packed in a way that may unpack to any size (bzip2, LZMA)"
 
 MAX_DIRECTORY_BYTES = 8_000_000
 """zipfile holds the whole list of members in memory, whatever their number."""
@@ -27,14 +29,22 @@ _END_64_BYTES = 56
 def bomb(members: Sequence[ZipInfo], room: int | None = None) -> str | None:
     """Why the members must not be unpacked; None if they may.
 
-    Judged by the sizes declared: zipfile never unpacks more of a member than these.
+    Judged by the sizes declared: zipfile never unpacks more of a member than these, where it is packed as usual. With
+    other methods it unpacks all that a piece of the file holds before it looks at the size.
     """
+    if not all(is_bounded(member) for member in members):
+        return UNBOUNDED
     unpacked = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     swollen = unpacked > RATIO_COUNTS_FROM_BYTES and unpacked > MAX_RATIO * packed
     if unpacked <= (MAX_UNPACKED_BYTES if room is None else room) and not swollen:
         return None
     return f"unpacks to {unpacked:,} bytes, more than is safe to read"
+
+
+def is_bounded(member: ZipInfo) -> bool:
+    """Whether a member is packed so that no more of it is unpacked than is asked for."""
+    return member.compress_type in (ZIP_STORED, ZIP_DEFLATED)
 
 
 def directory_bytes(file: BinaryIO) -> int:

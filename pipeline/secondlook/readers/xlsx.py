@@ -9,13 +9,15 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from openpyxl import load_workbook
+from openpyxl.worksheet._reader import WorkSheetParser
 
-from secondlook.readers.columns import find_columns
+from secondlook.readers.columns import MOST_COLUMNS, find_columns
 from secondlook.readers.options import ReadOptions
 from secondlook.readers.rows import Problem, Row
 from secondlook.readers.unpacking import bomb
@@ -24,6 +26,8 @@ from secondlook.readers.values import as_text
 MAX_ROWS = 1_048_576
 """Excel's own limit. A damaged row number beyond it would be padded with empty rows for hours."""
 
+_WORKBOOK = "xl/workbook.xml"
+_LISTED_SHEET = re.compile(rb"<(?:\w+:)?sheet\s")
 _ESCAPED_CONTROL = re.compile("_x00([01][0-9A-Fa-f])_")
 
 _Cells = tuple[str | None, ...]
@@ -35,11 +39,14 @@ def read_xlsx(path: Path, options: ReadOptions) -> Iterator[Row | Problem]:
         if problem := _bomb(file):
             yield Problem(None, problem)
             return
-        sheets = _sheets(file)
+        sheets, missing = _sheets(file)
         if not sheets:
             yield Problem(None, "the workbook is damaged or has no worksheet; save it again as .xlsx or CSV")
         for sheet in sheets:
             yield from _read_sheet(sheet, options, sheet.title if len(sheets) > 1 else None)
+        if sheets and missing:
+            reason = f"{missing} of the workbook's sheets cannot be found in it; save it again as .xlsx or CSV"
+            yield Problem(None, reason, rest_unread=True)
 
 
 def _bomb(file: BinaryIO) -> str | None:
@@ -48,17 +55,21 @@ def _bomb(file: BinaryIO) -> str | None:
     return f"the workbook {problem}; export its sheets as CSV" if problem else None
 
 
-def _sheets(file: BinaryIO) -> list[Any]:
+def _sheets(file: BinaryIO) -> tuple[list[Any], int]:
+    """The worksheets, and how many more sheets the workbook lists and does not hold."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sheets = load_workbook(file, read_only=True, data_only=True, keep_links=False).worksheets
+            book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        missing = len(_LISTED_SHEET.findall(_listing(file))) - len(book.sheetnames)
     except Exception:  # openpyxl raises whatever its parsers meet: KeyError, zlib.error, ParseError, ...
-        return []
-    for sheet in sheets:
-        # The size that a sheet declares is often wrong: too small loses rows, too large takes hours.
-        sheet.reset_dimensions()
-    return list(sheets)
+        return [], 0
+    return list(book.worksheets), max(0, missing)
+
+
+def _listing(file: BinaryIO) -> bytes:
+    with zipfile.ZipFile(file) as archive:
+        return archive.read(_WORKBOOK) if _WORKBOOK in archive.namelist() else b""
 
 
 def _read_sheet(sheet: Any, options: ReadOptions, label: str | None) -> Iterator[Row | Problem]:
@@ -68,41 +79,73 @@ def _read_sheet(sheet: Any, options: ReadOptions, label: str | None) -> Iterator
     if header is None:
         yield Problem(None, f"{place} is empty; remove it or fill it", sheet=label)
         return
-    columns = header if isinstance(header, str) else find_columns(header[1], options)
+    columns = header.reason if isinstance(header, Problem) else find_columns(header[1], options)
     if isinstance(columns, str):
-        yield Problem(None, f"{place}: {columns}", sheet=label)
+        yield Problem(None, f"{place}: {columns}", sheet=label, rest_unread=isinstance(header, Problem))
         return
     for row in rows:
-        if isinstance(row, str):
-            yield Problem(None, f"{place}: {row}", sheet=label)
+        if isinstance(row, Problem):
+            reason = row.reason if row.number else f"{place}: {row.reason}"
+            yield replace(row, reason=reason, sheet=label)
         else:
             yield columns.row(*row, sheet=label)
 
 
-def _rows(sheet: Any) -> Iterator[tuple[int, _Cells] | str]:
-    """The rows that are not empty, with their numbers; a text, once and last, says why there are no more."""
-    rows = sheet.iter_rows(values_only=True)
-    for number in range(1, MAX_ROWS + 2):
+def _rows(sheet: Any) -> Iterator[tuple[int, _Cells] | Problem]:
+    """The rows that are not empty, with their numbers; a problem without a number, once and last, ends them.
+
+    From openpyxl's parser, not from its rows: these leave out a row whose number came before, a cell that stands behind
+    the last, and take long over gaps.
+    """
+    last = 0
+    parsed = _parsed(sheet)
+    while True:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                cells = _texts(next(rows))
-        except StopIteration:
-            return
+                found = next(parsed, None)
+                cells = _texts(found[1]) if found else ()
         except Exception:  # as for _sheets
-            yield f"damaged after row {number - 1}; the rows after it were not read"
+            yield Problem(None, f"damaged after row {last}; the rows after it were not read", rest_unread=True)
             return
-        if cells:
+        if found is None:
+            return
+        number = found[0]
+        if number > MAX_ROWS:
+            reason = f"it has rows beyond {MAX_ROWS:,}, which Excel does not allow; they were not read"
+            yield Problem(None, reason, rest_unread=True)
+            return
+        if number <= last:
+            yield Problem(number, "its number came before in the sheet, or a higher one did; save the workbook again")
+        elif cells is None:
+            yield Problem(number, "it has two cells in one place; save the workbook again")
+        elif cells:
             yield number, cells
-    yield f"it has rows beyond {MAX_ROWS:,}, which Excel does not allow; they were not read"
+        last = max(last, number)
 
 
-def _texts(cells: tuple[Any, ...]) -> _Cells:
-    """The cells as text, without the empty ones at the end."""
-    end = len(cells)
-    while end and cells[end - 1] in (None, ""):
-        end -= 1
-    return tuple(_text(cell) for cell in cells[:end])
+def _parsed(sheet: Any) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    book = sheet.parent
+    with sheet._get_source() as source:
+        yield from WorkSheetParser(
+            source,
+            sheet._shared_strings,
+            data_only=True,
+            epoch=book.epoch,
+            date_formats=book._date_formats,
+            timedelta_formats=book._timedelta_formats,
+        ).parse()
+
+
+def _texts(cells: list[dict[str, Any]]) -> _Cells | None:
+    """The cells as text, without the empty ones at the end; None where two stand in one place."""
+    values = {cell["column"]: cell["value"] for cell in cells}
+    if len(values) < len(cells):
+        return None
+    last = max((place for place, value in values.items() if value not in (None, "")), default=0)
+    if last > MOST_COLUMNS:
+        raise ValueError(last)
+    return tuple(_text(values.get(place)) for place in range(1, last + 1))
 
 
 def _text(cell: Any) -> str | None:

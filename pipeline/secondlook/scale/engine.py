@@ -164,9 +164,12 @@ class RayEngine:
         """SHA-256 of every file of the input by name; of those in an object store, computed where it is near."""
         self._seen = InputFiles([Path(one) for one in self.inputs if not is_address(one)])
         self._stored = self._in_store()
+        self.files = find_files(self.inputs)  # once more: what came since is read, too, or noticed as a change
         rows = [{"name": name, "place": place} for name, (place, _) in self._stored.items()]
         found = {row["name"]: row["digest"] for row in _each(rows, _digest)}
-        return self._seen.digests | {name: found[name] for name in self._stored}
+        digests = self._seen.digests | {name: found[name] for name in self._stored}
+        place = {file.name: number for number, file in enumerate(self.files)}
+        return dict(sorted(digests.items(), key=lambda one: place.get(one[0], len(place))))
 
     def changed(self) -> str | None:
         """A file that is not what it was, came or went; None if there is none."""
@@ -235,9 +238,10 @@ class RayEngine:
         units = ray.data.from_items(list(waiting), override_num_blocks=min(len(waiting), TASKS))
         work = {"bundle": ray.put(_bundle_files(self.bundle))}
         given = (work, self.config.model_dump_json(), self.options, versions())
-        yield from units.map_batches(
-            _Actor, fn_constructor_args=given, compute=how, batch_size=1, num_cpus=1
-        ).iter_rows()
+        with _ray_told():
+            yield from units.map_batches(
+                _Actor, fn_constructor_args=given, compute=how, batch_size=1, num_cpus=1
+            ).iter_rows()
 
 
 def _known(found: Survey | None) -> Survey:
@@ -252,7 +256,20 @@ def _each(
     """What a task makes of each row, as it is ready."""
     if rows:
         blocks = min(len(rows), TASKS)
-        yield from ray.data.from_items(list(rows), override_num_blocks=blocks).map(task, num_cpus=1).iter_rows()
+        with _ray_told():
+            yield from ray.data.from_items(list(rows), override_num_blocks=blocks).map(task, num_cpus=1).iter_rows()
+
+
+@contextmanager
+def _ray_told() -> Iterator[None]:
+    """What Ray raises of its workers as an error of the run; it may quote a narrative: only its kind is kept."""
+    try:
+        yield
+    except ray.exceptions.RayError as cause:
+        raise RunError(
+            f"a machine of the cluster failed ({type(cause).__name__}); see Ray's logs there, then run the same "
+            "command with --resume"
+        ) from None
 
 
 def _digest(row: dict[str, Any]) -> dict[str, Any]:
@@ -266,7 +283,10 @@ class _Survey:
     options: ReadOptions
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        found = survey(Slice.model_validate_json(row["piece"]), self.options, open_place)
+        try:
+            found = survey(Slice.model_validate_json(row["piece"]), self.options, open_place)
+        except OSError:  # cannot be reached any more: as if it were damaged, and then said
+            found = None
         if found is None:
             return {"at": row["at"], "piece": "", "ids": b"", "lengths": b""}
         return {
@@ -295,6 +315,8 @@ class _Actor:
 
     def __init__(self, work: Mapping[str, Any], config: str, options: ReadOptions, wanted: Mapping[str, str]) -> None:
         self._other = [name for name, number in versions().items() if wanted.get(name) != number]
+        if self._other:  # which may not even be able to read the bundle; the answers say so
+            return
         with tempfile.TemporaryDirectory() as folder:
             for name, content in ray.get(work["bundle"]).items():
                 (Path(folder) / name).write_bytes(content)

@@ -25,7 +25,8 @@ from secondlook.readers.parquet import Source, row_groups
 from secondlook.readers.rows import Problem
 from secondlook.scale.plan import Slice, file_slices
 from secondlook.schema import Reject
-from secondlook.storage import MANIFEST
+from secondlook.score import NAMES
+from secondlook.storage import MANIFEST, is_named
 
 PARQUET = ".parquet"
 _AT_A_TIME = 16
@@ -115,10 +116,12 @@ def check_empty(address: str, replace: bool) -> None:
     """Raise RunError where an address holds something, unless that is a run and it may be replaced."""
     system, path = _store(address, RunError)
     try:
-        held = [info.base_name for info in system.get_file_info(fs.FileSelector(path, allow_not_found=True))]
+        inside = system.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True))
     except OSError as cause:
         raise RunError(f"{address}: cannot be read ({cause})") from None
-    if held and not (replace and MANIFEST in held):
+    held = [info.path.removeprefix(path).strip("/") for info in inside if info.type == fs.FileType.File]
+    # A copy that was stopped has no manifest yet, and is a part of a run all the same.
+    if held and not (replace and all(is_named(name, NAMES) for name in held)):
         raise RunError(f"{address}: holds something; give --out a new place, or --overwrite to replace a run there")
 
 

@@ -110,3 +110,27 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
     (tmp_path / "checkpoint-15/optimizer.pt").unlink()
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+
+
+def test_a_long_positive_without_marked_evidence_stays_whole_while_memory_allows() -> None:
+    long = _example([1, 0], [[np.nan, 0], [np.nan, 0], [np.nan, 0]], tokens=10)
+    assert excerpts(long, 15) == [long]
+    parts = excerpts(long, 10)
+    assert len(parts) == 3
+    assert all(np.isnan(part.labels[0]) and part.labels[1] == 0 for part in parts)
+
+
+@pytest.mark.parametrize("labels", [[[1, 0], [0, 1]], [[0, np.nan], [0, np.nan]]], ids=["measured", "not measured"])
+def test_a_small_corpus_does_not_stop_before_its_steps_are_done(
+    tmp_path: Path, deep: EvidenceEncoder, labels: list[list[float]]
+) -> None:
+    """The development part says the same at every epoch, or nothing at all: patience must not end the fit for that."""
+    examples = [_example([i % 2, 0], [[i % 2, 0], [0, 0]]) for i in range(8)]
+    development = [_example(own, [own]) for own in labels]
+    config = FittingConfig(epochs=1, minimum_steps=12, patience=1, batch_tokens=64, device="cpu")
+    fit(deep, examples, development, Fit(config, POOLING, 1, tmp_path, "small"))
+    place = last_checkpoint(tmp_path)
+    assert place is not None
+    state = json.loads((Path(place) / "trainer_state.json").read_text())
+    assert state["global_step"] == 12
+    assert state["best_global_step"] in (None, 0, 12)

@@ -404,3 +404,79 @@ def test_a_run_becomes_predictions_to_correct(tmp_path: Path, tiny_bundle: Path)
     assert units.decode("utf-16-le") == value["text"]
     with pytest.raises(CorpusError, match="not a run"):
         export_predictions(tmp_path, tmp_path / "p.json", "label-studio", bundle.codebook)
+
+
+@pytest.mark.parametrize("tag", ["text", "narrative", "story"])
+def test_label_studio_texts_are_found_whatever_the_control_is_called(tmp_path: Path, tag: str) -> None:
+    def task(number: int, *results: dict[str, Any]) -> dict[str, Any]:
+        data = {"case_id": f"C-{number}", "narrative": TEXT, "station": "North"}
+        return {"id": number, "data": data, "annotations": [{"result": list(results)}]}
+
+    choice = {"from_name": "c", "to_name": tag, "type": "choices", "value": {"choices": ["nobody_went"]}}
+    path = _write(tmp_path / "e.json", [task(1, choice), task(2)])
+    back = import_annotations(path, "label-studio", BOOK).annotations
+    assert [item.narrative for item in back] == [TEXT, TEXT]
+    assert [item.id for item in back] == ["C-1", "C-2"]
+
+
+def test_label_studio_asks_which_field_is_the_narrative(tmp_path: Path) -> None:
+    task = {"id": 1, "data": {"case_id": "C-1", "a": "One.", "b": "Two."}, "annotations": [{"result": []}]}
+    path = _write(tmp_path / "e.json", [task])
+    with pytest.raises(CorpusError, match="--narrative-column"):
+        import_annotations(path, "label-studio", BOOK)
+    (item,) = import_annotations(path, "label-studio", BOOK, ImportOptions(narrative_column="b")).annotations
+    assert item.narrative == "Two."
+
+
+def test_label_studio_regions_without_numbers_are_left_out(tmp_path: Path) -> None:
+    value = {"start": "/div[1]/text()[1]", "end": "/div[1]/text()[1]", "hypertextlabels": ["told_suspect"]}
+    task = {"id": 1, "data": {"text": TEXT}, "annotations": [{"result": [{"to_name": "text", "value": value}]}]}
+    back = import_annotations(_write(tmp_path / "e.json", [task]), "label-studio", BOOK)
+    assert "told_suspect" not in back.annotations[0].labels
+    assert "left out" in back.notes[0]
+
+
+def test_records_that_are_odd_are_notes_and_not_tracebacks(tmp_path: Path) -> None:
+    lines = [
+        {"id": 1, "text": "One.", "group": 17, "label": []},
+        {"id": 2, "text": "Two \ud83d.", "label": []},
+        {"id": 3, "text": TEXT, "label": [[0, 4, "Told the suspectt"]]},
+    ]
+    path = tmp_path / "d.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    back = import_annotations(path, "doccano", BOOK)
+    assert [(item.id, item.group) for item in back.annotations] == [("1", "17"), ("3", "3")]
+    assert "half of a surrogate pair" in back.notes[0]
+    assert back.annotations[1].labels == {"nobody_went": False}  # a slip of the pen is no no
+
+
+def test_labels_that_differ_in_case_are_one_mode(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "case_id,narrative,kind\n1,One.,Delay\n2,Two.,delay\n3,Three.,Use-of-force; Delay\n4,F.,Use of force\n"
+    )
+    options = ImportOptions(label_column="kind")
+    assert draft_codebook(path, options, tmp_path / "book.yaml") == ["delay", "use_of_force"]
+    back = import_annotations(path, "table", load_codebook(tmp_path / "book.yaml"), options).annotations
+    assert [[mode for mode, holds in item.labels.items() if holds] for item in back] == [
+        ["delay"], ["delay"], ["delay", "use_of_force"], ["use_of_force"],
+    ]  # fmt: skip
+
+
+def test_datasets_with_labels_as_people_have_them() -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+
+    def labels(**columns: list[Any]) -> list[Any]:
+        return [item.labels for item in from_dataset(datasets.Dataset.from_dict(columns), BOOK)]
+
+    assert labels(text=["One."], label=["nobody_went"]) == [{"nobody_went": True}]
+    assert labels(text=["One.", "Two."], **{"Told the suspect": ["yes", "no"]}) == [
+        {"told_suspect": True}, {"told_suspect": False},
+    ]  # fmt: skip
+    classes = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(BOOK.mode_ids))}
+    )
+    classed = datasets.Dataset.from_dict({"text": ["One."], "label": [1]}, features=classes)
+    assert next(from_dataset(classed, BOOK)).labels == {"nobody_went": True}
+    with pytest.raises(CorpusError, match="neither columns named after modes"):
+        labels(text=["One."], kind=["nobody_went"])

@@ -40,7 +40,9 @@ def test_only_a_run_is_replaced_and_only_if_that_is_asked_for(run: Path, tmp_pat
     check_empty(address, replace=True)
     upload(run, address)
     assert _files(there) == _files(run)
-    (there / "manifest.json").unlink()
+    (there / "manifest.json").unlink()  # as a copy that was stopped leaves it
+    check_empty(address, replace=True)
+    (there / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="holds something"):
         check_empty(address, replace=True)
 
