@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 import stat
 import struct
 import sys
@@ -328,17 +327,23 @@ def workbooks() -> Inputs:
             rewritten(workbook(*rows), sheet, lambda xml: xml.replace(b'r="A2"', b'r="B2"')),
             "two cells in one place",
         ),
-        "sheet-lost.xlsx": (
-            rewritten(
-                workbook(*rows),
-                "xl/workbook.xml",
-                lambda xml: re.sub(rb"(<sheet [^>]*/>)", rb"\1<sheet name='L' />", xml),
-            ),
-            "cannot be found in it",
-        ),
+        "sheet-lost.xlsx": (_without_second_sheet(rows), "cannot be found in it"),
         "formula.xlsx": (workbook(["case_id", "narrative"], ["x2", "=1+1"]), "missing or empty"),
         "is-text.xlsx": (TABLE.encode(), "plain text"),
     }
+
+
+def _without_second_sheet(rows: list[list[str]]) -> bytes:
+    """A workbook that lists two sheets and holds the first."""
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.create_sheet("Lost")
+    file = io.BytesIO()
+    book.save(file)
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("sheet2.xml")]
+        return zip_of(*((name, archive.read(name)) for name in names))
 
 
 def texts() -> Inputs:
