@@ -62,7 +62,7 @@ def _trial(trial: optuna.Trial, config: TrainConfig) -> float:
     fitting = {
         "learning_rate": trial.suggest_float("learning_rate", 5e-5, 5e-4, log=True),
         "head_learning_rate": trial.suggest_float("head_learning_rate", 3e-4, 3e-3, log=True),
-        "epochs": trial.suggest_int("epochs", 3, 6),
+        "epochs": trial.suggest_int("epochs", 2, 6),
         "batch_tokens": trial.suggest_categorical("batch_tokens", [1536, 3072, 6144]),
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
         "evidence_weight": trial.suggest_float("evidence_weight", 0.2, 3.0, log=True),
