@@ -158,8 +158,6 @@ def _style(annotations: Sequence[Annotation], codebook: Codebook, config: AuditC
             kind: _auc(features.loc[known, columns], labels[known], groups[known], config.seed)
             for kind, columns in _STYLE_COLUMNS.items()
         }
-        # To two digits, as they are shown: which narratives fall into which fold moves the third.
-        reached = {kind: round(value, 2) for kind, value in reached.items()}
         worst = max(reached, key=lambda kind: reached[kind])
         detail = ", ".join(f"{kind} {value:.2f}" for kind, value in reached.items())
         yield Check(

@@ -281,17 +281,19 @@ def _macro_average_precision(scores: Sequence[Array], examples: Sequence[Example
     pooled = np.array([evidence.pool(one, pooling) for one in scores])
     labels = np.array([example.labels for example in examples])
     values = []
-    for column in range(labels.shape[1]):
+    for column in _with_both_labels(labels):
         known = ~np.isnan(labels[:, column])
-        if len(np.unique(labels[known, column])) == 2:
-            values.append(average_precision_score(labels[known, column], pooled[known, column]))
+        values.append(average_precision_score(labels[known, column], pooled[known, column]))
     return float(np.mean(values)) if values else 0.0
 
 
 def _can_be_measured(examples: Sequence[Example]) -> bool:
-    """Whether there is a mode of which both labels occur."""
-    labels = np.array([example.labels for example in examples])
-    return len(labels) > 0 and bool(((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any())
+    return bool(examples) and len(_with_both_labels(np.array([example.labels for example in examples]))) > 0
+
+
+def _with_both_labels(labels: Array) -> NDArray[np.intp]:
+    """The columns of the modes of which both labels occur."""
+    return np.flatnonzero((labels == 1).any(axis=0) & (labels == 0).any(axis=0))
 
 
 def _is_json(path: Path) -> bool:
