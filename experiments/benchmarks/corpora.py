@@ -8,12 +8,15 @@ clauses (Galassi et al. 2024), five folds by document. Their files are read from
 from __future__ import annotations
 
 import csv
+import heapq
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.model_selection import KFold
@@ -25,6 +28,8 @@ from secondlook.schema import Span
 
 ACTS = ("KILL", "ARREST", "ANY_ACTION", "FAIL", "FORCE")
 SPLITS = ("train", "dev", "test")
+READINGS = 8
+"""How many ways to read a published split are followed until later texts decide."""
 
 
 @dataclass(frozen=True)
@@ -160,19 +165,37 @@ def _stories(folder: Path) -> list[Story]:
 def _places(folder: Path, kind: str, texts: Sequence[str]) -> list[tuple[str, list[float]]]:
     """The part and the published labels of each text.
 
-    The published files keep the order of the corpus within each part but not its letters, so that each
-    text is matched to the part whose next line is most like it.
+    The published files keep the order of the corpus within each part but not its letters, so that each text is
+    matched to the part whose next line is most like it. Where the same words ("he said.") come next in several parts,
+    only later texts tell which was meant: the likeliest readings are followed side by side (a beam search).
     """
-    lines = {split: _lines(folder / f"IndiaPoliceEvents_{kind}" / f"{split}.tsv") for split in SPLITS}
-    heads = {split: next(lines[split]) for split in SPLITS}
-    places = []
+    lines = {split: list(_lines(folder / f"IndiaPoliceEvents_{kind}" / f"{split}.tsv")) for split in SPLITS}
+    beam: dict[tuple[int, ...], tuple[float, _Path | None]] = {(0,) * len(SPLITS): (0.0, None)}
     for text in texts:
-        likeness = {split: _likeness(head[0], text) for split, head in heads.items()}
-        best = max(likeness, key=likeness.__getitem__)
-        places.append((best, heads.pop(best)[1]))
-        if (following := next(lines[best], None)) is not None:
-            heads[best] = following
-    return places
+        following: dict[tuple[int, ...], tuple[float, _Path | None]] = {}
+        for read, (cost, path) in beam.items():
+            for part, split in enumerate(SPLITS):
+                if read[part] == len(lines[split]):
+                    continue
+                after = (*read[:part], read[part] + 1, *read[part + 1 :])
+                total = cost + 1 - _likeness(lines[split][read[part]][0], text)
+                if after not in following or total < following[after][0]:
+                    following[after] = (total, _Path(split, read[part], path))
+        beam = dict(heapq.nsmallest(READINGS, following.items(), key=lambda item: item[1][0]))
+    places = []
+    _, step = min(beam.values(), key=lambda reading: reading[0])
+    while step is not None:
+        places.append((step.split, lines[step.split][step.line][1]))
+        step = step.before
+    return places[::-1]
+
+
+class _Path(NamedTuple):
+    """Which line of which part a text is, and what the texts before it are."""
+
+    split: str
+    line: int
+    before: _Path | None
 
 
 def _lines(path: Path) -> Iterator[tuple[str, list[float]]]:
@@ -181,11 +204,13 @@ def _lines(path: Path) -> Iterator[tuple[str, list[float]]]:
             yield row[0], [float(value) for value in row[1:]]
 
 
+@lru_cache(maxsize=1000)
 def _likeness(published: str, text: str) -> float:
     one, other = _letters(published), _letters(text)
-    return 2.0 if one == other else SequenceMatcher(None, one, other, autojunk=False).ratio()
+    return 1.0 if one == other else SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
+@lru_cache(maxsize=1000)
 def _letters(text: str) -> str:
     """What both files agree on: they were decoded, and then written in ASCII, in different ways."""
     plain = re.sub(r"aEUR(\(tm\)|oe|~|C/)?", "", re.sub("â€.?", "", text))

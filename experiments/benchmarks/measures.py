@@ -22,7 +22,7 @@ def measure(task: Task, trained: Trained) -> dict[str, float]:
     else:
         labels, scores = _known(task.test, passages)
         thresholds = _thresholds(*_known(task.development, trained.passages(task.development)))
-    values = _narrative_measures(labels, scores, scores >= thresholds)
+    values = narrative_measures(labels, scores, scores >= thresholds)
     if "FAIL" in task.modes and task.unit == "narrative":
         values |= _one_mode(labels[:, task.modes.index("FAIL")], scores[:, task.modes.index("FAIL")], "FAIL")
     if any(task.test.pairs):
@@ -30,7 +30,7 @@ def measure(task: Task, trained: Trained) -> dict[str, float]:
     return values | _evidence(task.test, passages)
 
 
-def _narrative_measures(labels: Array, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
+def narrative_measures(labels: Array, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
     """Average precision and F1 over the modes that occur.
 
     Example-F1 is over the units whose gold or flagged set is not empty, as published.
