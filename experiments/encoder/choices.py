@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("names", nargs="*", default=list(CHOICES))
     parser.add_argument("--share", type=float, default=1.0)
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     config = load_config(asked.config, TrainConfig)
     prepared = load_prepared(config.data)
     train, development = prepared.part("train"), prepared.part("development")
