@@ -73,6 +73,10 @@ def _india_sentences(folder: Path) -> list[Task]:
     stories = _stories(folder)
     places = iter(_places(folder, "sents", [text for story in stories for text in story.sentences]))
     masks = [[next(places) for _ in story.sentences] for story in stories]
+    if any(
+        [labels for _, labels in mask] != story.targets.tolist() for story, mask in zip(stories, masks, strict=True)
+    ):
+        raise SystemExit(f"{folder}: the published split does not fit sents.csv: their labels differ (see README.md)")
     parts = []
     for wanted in SPLITS:
         own = []
@@ -170,9 +174,9 @@ def _places(folder: Path, kind: str, texts: Sequence[str]) -> list[tuple[str, li
     only later texts tell which was meant: the likeliest readings are followed side by side (a beam search).
     """
     lines = {split: list(_lines(folder / f"IndiaPoliceEvents_{kind}" / f"{split}.tsv")) for split in SPLITS}
-    beam: dict[tuple[int, ...], tuple[float, _Path | None]] = {(0,) * len(SPLITS): (0.0, None)}
+    beam: dict[tuple[int, ...], tuple[float, _Reading | None]] = {(0,) * len(SPLITS): (0.0, None)}
     for text in texts:
-        following: dict[tuple[int, ...], tuple[float, _Path | None]] = {}
+        following: dict[tuple[int, ...], tuple[float, _Reading | None]] = {}
         for read, (cost, path) in beam.items():
             for part, split in enumerate(SPLITS):
                 if read[part] == len(lines[split]):
@@ -180,7 +184,7 @@ def _places(folder: Path, kind: str, texts: Sequence[str]) -> list[tuple[str, li
                 after = (*read[:part], read[part] + 1, *read[part + 1 :])
                 total = cost + 1 - _likeness(lines[split][read[part]][0], text)
                 if after not in following or total < following[after][0]:
-                    following[after] = (total, _Path(split, read[part], path))
+                    following[after] = (total, _Reading(split, read[part], path))
         beam = dict(heapq.nsmallest(READINGS, following.items(), key=lambda item: item[1][0]))
     places = []
     _, step = min(beam.values(), key=lambda reading: reading[0])
@@ -190,12 +194,12 @@ def _places(folder: Path, kind: str, texts: Sequence[str]) -> list[tuple[str, li
     return places[::-1]
 
 
-class _Path(NamedTuple):
-    """Which line of which part a text is, and what the texts before it are."""
+class _Reading(NamedTuple):
+    """Which line of which part a text is, and how the texts before it are read."""
 
     split: str
     line: int
-    before: _Path | None
+    before: _Reading | None
 
 
 def _lines(path: Path) -> Iterator[tuple[str, list[float]]]:

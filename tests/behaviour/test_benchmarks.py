@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 CORPORA = Path(__file__).parents[2] / "experiments" / "benchmarks" / "corpora.py"
-PHRASES = ("he said.", "lucknow:", "two men were held.", "police stood by as shops burnt.", "a curfew was imposed.")
+PHRASES = ("he said.", "kochi:", "two men were held.", "police stood by as shops burnt.", "a curfew was imposed.")
 
 
 @pytest.fixture(scope="module")
