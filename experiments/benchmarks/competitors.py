@@ -1,7 +1,8 @@
 """The competitors: each learns from a task's training part and scores narratives and passages.
 
-All see the same parts and the same seed. Their scores become flags at the threshold that gave the best F1
-on the development part, whatever the competitor, so that no one is helped by its own calibration.
+All see the same parts and the same seed. Their scores become flags at the threshold that gave the best F1 on units
+that they did not learn from, whatever the competitor, so that no one is helped by its own calibration: on the
+development part, or, where there is none, on each half of the training part by what the other half taught.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,15 +47,33 @@ class Trained(Protocol):
     def size(self) -> int:
         """Bytes that scoring needs."""
 
-    shared_s: float
-    """Seconds of its fitting that another competitor spent already."""
+
+@dataclass(frozen=True)
+class Competitor:
+    """What a competitor has learnt from the whole training part, and what tells where its flags begin.
+
+    ``unseen`` has parts, each with what a competitor of its kind has learnt that did not see it. ``shared_s`` are
+    seconds of its fitting that another competitor spent already.
+    """
+
+    trained: Trained
+    unseen: Sequence[tuple[Trained, Part]]
+    shared_s: float = 0.0
+
+
+def compete(task: Task, learn: Callable[[Task], Trained]) -> Competitor:
+    """A competitor that learns a task as ``learn`` does."""
+    trained = learn(task)
+    if task.development is not None:
+        return Competitor(trained, [(trained, task.development)])
+    return Competitor(trained, [(learn(half), other) for half, other in task.halves()])
 
 
 class _Evidence:
     """A model whose narrative score is pooled from its passages."""
 
-    def __init__(self, model: object, pooling: PoolingConfig, shared_s: float = 0.0) -> None:
-        self.model, self.pooling, self.shared_s = model, pooling, shared_s
+    def __init__(self, model: object, pooling: PoolingConfig) -> None:
+        self.model, self.pooling = model, pooling
 
     def passages(self, part: Part) -> list[Array]:
         return self.model.score(part.narratives, part.passages)  # type: ignore[attr-defined,no-any-return]
@@ -68,8 +87,6 @@ class _Evidence:
 
 class _Classifier:
     """A classifier of whole texts; a passage is a text of its own to it."""
-
-    shared_s = 0.0
 
     def __init__(self, score: Callable[[Sequence[str]], Array], size: Callable[[], int]) -> None:
         self.score, self.size = score, size
@@ -91,51 +108,74 @@ def passage_texts(part: Part) -> list[list[str]]:
     ]
 
 
+def units_and_scores(task: Task, part: Part, trained: Trained) -> tuple[Array, Array]:
+    """Labels of a part's units, where all are known, and their scores. *Shape of both:* ``(units, modes)``."""
+    if task.unit == "narrative":
+        return part.labels, trained.narratives(part)
+    targets = np.concatenate(part.targets)
+    known = ~np.isnan(targets).any(axis=1)
+    return targets[known], np.concatenate(trained.passages(part))[known]
+
+
 def linear(task: Task, seed: int, config: LinearModelConfig, pooling: PoolingConfig) -> Trained:
     """The linear evidence model."""
     return _Evidence(fit_linear(task.training, task.modes, config, seed), pooling)
 
 
-def transformer(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
+def transformer(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Competitor:
     """The transformer alone, exported as the batch scorer runs it."""
-    encoder, shared_s = _encoder(task, seed, config, pooling)
-    return _Evidence(encoder, pooling, shared_s)
+    spent = _seconds_spent(task, seed)
+
+    def learn(own: Task) -> Trained:
+        # Half of the training part is gone through as often as the whole.
+        steps = round(config.fitting.minimum_steps * len(own.training.ids) / len(task.training.ids))
+        fitting = config.fitting.model_copy(update={"minimum_steps": steps})
+        return _Evidence(_encoder(own, seed, config.model_copy(update={"fitting": fitting}), pooling), pooling)
+
+    return replace(compete(task, learn), shared_s=spent)
 
 
-def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Trained:
-    """The default model: the transformer and the linear model beside it, stacked.
+def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Competitor:
+    """The default model: the transformer and the linear model beside it, stacked by what they say of unseen units."""
+    encoded = transformer(task, seed, config, pooling)
+    beside = config.linear
+    if beside is None:
+        return encoded
+    worded = compete(task, lambda own: linear(own, seed, beside, pooling))
+    unseen = [
+        [units_and_scores(task, part, trained) for trained, part in member.unseen] for member in (encoded, worded)
+    ]
+    scores = np.stack([np.concatenate([own for _, own in member]) for member in unseen])
+    weights = stacking_weights(scores, np.concatenate([labels for labels, _ in unseen[0]]))
 
-    Their weights come from the development part here, and not from folds, whose two fits more would double the time.
-    """
-    encoder, shared_s = _encoder(task, seed, config, pooling)
-    if config.linear is None:
-        return _Evidence(encoder, pooling, shared_s)
-    beside = fit_linear(task.training, task.modes, config.linear, seed)
-    members = [_Evidence(model, pooling) for model in (encoder, beside)]
-    if task.unit == "narrative":
-        scores, labels = [one.narratives(task.development) for one in members], task.development.labels
-    else:
-        scores = [np.concatenate(one.passages(task.development)) for one in members]
-        labels = np.concatenate(task.development.targets)
-    weights = stacking_weights(np.stack(scores), labels)
-    return _Evidence(StackedEvidenceModel(encoder, beside, weights), pooling, shared_s)
+    def stack(encoder: Trained, words: Trained) -> Trained:
+        return _Evidence(StackedEvidenceModel(encoder.model, words.model, weights), pooling)  # type: ignore[attr-defined]
+
+    blind = [
+        (stack(encoder, words), part) for (encoder, part), (words, _) in zip(encoded.unseen, worded.unseen, strict=True)
+    ]
+    return Competitor(stack(encoded.trained, worded.trained), blind, encoded.shared_s)
 
 
-_last_encoder: dict[tuple[str, int], tuple[TransformerEvidenceModel, float]] = {}
+_encoders: dict[tuple[str, int], tuple[TransformerEvidenceModel, float]] = {}
+"""The fine-tuned encoders of the last task and seed, and the seconds that each took: two competitors have the same."""
 
 
-def _encoder(
-    task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig
-) -> tuple[TransformerEvidenceModel, float]:
-    """The fine-tuned encoder, and the seconds that are saved because another competitor had it fitted."""
+def _encoder(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> TransformerEvidenceModel:
     key = (task.name, seed)
-    if key in _last_encoder:
-        return _last_encoder[key]
-    _last_encoder.clear()
-    start = time.perf_counter()
-    model = _fit_encoder(task, seed, config, pooling)
-    _last_encoder[key] = (model, time.perf_counter() - start)
-    return model, 0.0
+    if key not in _encoders:
+        start = time.perf_counter()
+        model = _fit_encoder(task, seed, config, pooling)
+        _encoders[key] = (model, time.perf_counter() - start)
+    return _encoders[key][0]
+
+
+def _seconds_spent(task: Task, seed: int) -> float:
+    """What the encoders of a task took that are there already; those of any other are forgotten."""
+    for name, own in list(_encoders):
+        if (name.partition(", half")[0], own) != (task.name, seed):
+            del _encoders[name, own]
+    return sum(seconds for _, seconds in _encoders.values())
 
 
 def _fit_encoder(
@@ -149,7 +189,8 @@ def _fit_encoder(
         return one if task.unit == "narrative" else replace(one, labels=np.full_like(one.labels, np.nan))
 
     with tempfile.TemporaryDirectory() as folder:
-        development = taught(task.development) if task.unit == "narrative" else None
+        chosen_on = task.development if task.unit == "narrative" else None
+        development = taught(chosen_on) if chosen_on is not None else None
         place = Path(folder) / "fit"
         model = FineTuned.fit(taught(task.training), development, task.modes, config, pooling, seed, place, task.name)
     return model.exported()
@@ -176,7 +217,7 @@ def tfidf_svm(task: Task, seed: int) -> Trained:
 def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
     """A sequence classifier on the same encoder that reads the first 256 tokens, as most people would do it.
 
-    All its layers are tuned, for as many epochs; it keeps the one that was best on development.
+    All its layers are tuned, for as many epochs; it keeps the one that was best on development, or the last.
     """
     import torch
     from datasets import Dataset
@@ -207,6 +248,7 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
         rows = tokenizer(list(texts), truncation=True, max_length=TRUNCATED_TOKENS)
         return Dataset.from_dict({**rows, "labels": labels.astype(np.float32).tolist()})
 
+    each_epoch = "no" if task.development is None else "epoch"
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
@@ -216,10 +258,10 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
             warmup_steps=0.1,
             bf16=multiplies_in_bfloat16("cuda" if torch.cuda.is_available() else "cpu"),
             use_cpu=config.fitting.device == "cpu" or not torch.cuda.is_available(),
-            save_strategy="epoch",
-            eval_strategy="epoch",
+            save_strategy=each_epoch,
+            eval_strategy=each_epoch,
             save_total_limit=1,
-            load_best_model_at_end=True,
+            load_best_model_at_end=task.development is not None,
             metric_for_best_model="macro_AP",
             report_to="none",
             disable_tqdm=True,
@@ -230,7 +272,7 @@ def truncated(task: Task, seed: int, config: TransformerModelConfig) -> Trained:
             model=model,
             args=arguments,
             train_dataset=dataset(task.training),
-            eval_dataset=dataset(task.development),
+            eval_dataset=None if task.development is None else dataset(task.development),
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_metrics=lambda seen: {"macro_AP": macro_average_precision(seen.label_ids, seen.predictions)},
         ).train()

@@ -12,7 +12,7 @@ import heapq
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
@@ -37,15 +37,25 @@ class Task:
     """What to learn and what to be measured on.
 
     ``unit`` is what is measured: whole narratives or single passages. For passages, a target that is not
-    known in a part belongs to another part, whose text may still be read as context.
+    known in a part belongs to another part, whose text may still be read as context. A corpus may have too few
+    narratives for a development part.
     """
 
     name: str
     unit: str
     modes: tuple[str, ...]
     training: Part
-    development: Part
+    development: Part | None
     test: Part
+
+    def halves(self) -> list[tuple[Task, Part]]:
+        """The task with either half of its training part, and the half that it has not."""
+        first = np.random.default_rng(0).permutation(len(self.training.ids)) % 2 == 0
+        parts = [self.training.select(first), self.training.select(~first)]
+        return [
+            (replace(self, name=f"{self.name}, half {number}", training=own), other)
+            for number, (own, other) in enumerate([parts, parts[::-1]], start=1)
+        ]
 
 
 def load_tasks(name: str, data: Path | None, config: TrainConfig) -> list[Task]:
@@ -88,7 +98,7 @@ def _india_sentences(folder: Path) -> list[Task]:
 
 
 def _unfair_tos(folder: Path) -> list[Task]:
-    """Five folds by document; a tenth of the training documents is for development."""
+    """Five folds by document. Forty contracts are too few to spare some for development."""
     names = sorted(path.name for path in (folder / "sentences/en/original").glob("*.txt"))
     contracts = [_contract(folder, name) for name in names]
     modes = tuple(sorted({tag for _, tags in contracts for own in tags for tag in own}))
@@ -98,9 +108,8 @@ def _unfair_tos(folder: Path) -> list[Task]:
     ]
     tasks = []
     for fold, (rest, held) in enumerate(KFold(5, shuffle=True, random_state=0).split(stories)):
-        development, training = rest[::10], np.setdiff1d(rest, rest[::10])
-        parts = [_part([stories[i] for i in chosen]) for chosen in (training, development, held)]
-        tasks.append(Task(f"unfair-tos fold {fold + 1}", "passage", modes, *parts))
+        training, test = (_part([stories[i] for i in chosen]) for chosen in (rest, held))
+        tasks.append(Task(f"unfair-tos fold {fold + 1}", "passage", modes, training, None, test))
     return tasks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from competitors import Trained, macro_average_precision
+from competitors import Competitor, macro_average_precision, units_and_scores
 from corpora import Task
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
@@ -13,21 +13,17 @@ from secondlook.prepare import Part
 Array = NDArray[np.float64]
 
 
-def measure(task: Task, trained: Trained) -> dict[str, float]:
-    """Every measure of a trained competitor on a task's test part."""
-    passages = trained.passages(task.test)
-    if task.unit == "narrative":
-        labels, scores = task.test.labels, trained.narratives(task.test)
-        thresholds = _thresholds(task.development.labels, trained.narratives(task.development))
-    else:
-        labels, scores = _known(task.test, passages)
-        thresholds = _thresholds(*_known(task.development, trained.passages(task.development)))
+def measure(task: Task, competitor: Competitor) -> dict[str, float]:
+    """Every measure of a competitor on a task's test part; where flags begin, units tell that it did not learn from."""
+    unseen = [units_and_scores(task, part, trained) for trained, part in competitor.unseen]
+    thresholds = _thresholds(*(np.concatenate(each) for each in zip(*unseen, strict=True)))
+    labels, scores = units_and_scores(task, task.test, competitor.trained)
     values = narrative_measures(labels, scores, scores >= thresholds)
     if "FAIL" in task.modes and task.unit == "narrative":
         values |= _one_mode(labels[:, task.modes.index("FAIL")], scores[:, task.modes.index("FAIL")], "FAIL")
     if any(task.test.pairs):
         values |= _pairs(task, scores, scores >= thresholds)
-    return values | _evidence(task.test, passages)
+    return values | _evidence(task.test, competitor.trained.passages(task.test))
 
 
 def narrative_measures(labels: Array, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
@@ -82,12 +78,6 @@ def _evidence(part: Part, passages: list[Array]) -> dict[str, float]:
                 first.append(float(gold[own.argmax()]))
                 average.append(float(average_precision_score(gold, own)))
     return {"evidence_P@1": float(np.mean(first)), "evidence_AP": float(np.mean(average))}
-
-
-def _known(part: Part, passages: list[Array]) -> tuple[Array, Array]:
-    targets, scores = np.concatenate(part.targets), np.concatenate(passages)
-    known = ~np.isnan(targets).any(axis=1)
-    return targets[known], scores[known]
 
 
 def _thresholds(labels: Array, scores: Array) -> Array:

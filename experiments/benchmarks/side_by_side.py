@@ -6,7 +6,7 @@
     python experiments/benchmarks/side_by_side.py unfair-tos --data DIR
 
 Prints a table and writes it, with every figure of every seed or fold, to ``runs/benchmarks/NAME.json``. A run
-that was stopped goes on where it was. ``--only ours,linear`` takes some competitors.
+that was stopped goes on where it was. ``--only ours,linear`` takes some competitors, ``--folds 1,2`` some folds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def main() -> None:
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     now: set[str] = set()
     names = asked.only.split(",")
-    for task in load_tasks(asked.benchmark, asked.data, config):
+    tasks = load_tasks(asked.benchmark, asked.data, config)
+    for number, task in enumerate(tasks, start=1):
+        if asked.folds and str(number) not in asked.folds.split(","):
+            continue
         digest = _digest(task, config, plain)
         for seed, name in itertools.product(range(asked.seeds), names):
             key = f"{name} | {task.name} | seed {seed} | {digest}"
@@ -54,15 +57,17 @@ def main() -> None:
     Console(width=160).print(_table(asked.benchmark, {key: done[key] for key in sorted(now)}))
 
 
-def _run(task: Task, fit: Callable[[Task, int], competitors.Trained], seed: int) -> dict[str, float | None]:
+def _run(task: Task, fit: Callable[[Task, int], competitors.Competitor], seed: int) -> dict[str, float | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter()
-        trained = fit(task, seed)
+        competitor = fit(task, seed)
         middle = time.perf_counter()
-        values = measure(task, trained)
+        competitors.units_and_scores(task, task.test, competitor.trained)
         end = time.perf_counter()
-    sizes = {"train_s": middle - start + trained.shared_s, "score_s": end - middle, "MB": trained.size() / 1e6}
+        values = measure(task, competitor)
+    seconds = {"train_s": middle - start + competitor.shared_s, "score_s": end - middle}
+    sizes = seconds | {"MB": competitor.trained.size() / 1e6}
     return {k: None if v is None or np.isnan(v) else round(float(v), 4) for k, v in (values | sizes).items()}
 
 
@@ -72,22 +77,26 @@ def _digest(task: Task, config: TrainConfig, plain: TrainConfig) -> str:
     for choices in (config, plain):
         together.update(choices.model_dump_json(include={"seed", "model", "pooling"}).encode())
     for part in (task.training, task.development, task.test):
+        if part is None:
+            continue
         together.update("\0".join([*part.ids, *part.narratives]).encode() + np.concatenate(part.targets).tobytes())
     return together.hexdigest()[:12]
 
 
-def _fitter(name: str, config: TrainConfig, plain: TrainConfig) -> Callable[[Task, int], competitors.Trained]:
-    model, linear = config.model, plain.model
-    if not isinstance(model, TransformerModelConfig) or not isinstance(linear, LinearModelConfig):
+def _fitter(name: str, config: TrainConfig, plain: TrainConfig) -> Callable[[Task, int], competitors.Competitor]:
+    model, words = config.model, plain.model
+    if not isinstance(model, TransformerModelConfig) or not isinstance(words, LinearModelConfig):
         raise SystemExit("--config is of a transformer, --linear of a linear model")
-    return {
-        "linear": lambda task, seed: competitors.linear(task, seed, linear, plain.pooling),
+    alone: dict[str, Callable[[Task, int], competitors.Trained]] = {
+        "linear": lambda task, seed: competitors.linear(task, seed, words, plain.pooling),
         "tfidf_svm": competitors.tfidf_svm,
         "truncated": lambda task, seed: competitors.truncated(task, seed, model),
         "setfit": lambda task, seed: competitors.setfit(task, seed, model),
-        "transformer": lambda task, seed: competitors.transformer(task, seed, model, config.pooling),
-        "ours": lambda task, seed: competitors.ours(task, seed, model, config.pooling),
-    }[name]
+    }
+    if name in alone:
+        return lambda task, seed: competitors.compete(task, lambda own: alone[name](own, seed))
+    both = {"transformer": competitors.transformer, "ours": competitors.ours}
+    return lambda task, seed: both[name](task, seed, model, config.pooling)
 
 
 def _table(benchmark: str, done: dict[str, Any]) -> Table:
@@ -122,6 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--linear", type=Path, default=Path("configs/linear.yaml"))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default=",".join(NAMES))
+    parser.add_argument("--folds", help="their numbers, where there are several")
     return parser.parse_args()
 
 

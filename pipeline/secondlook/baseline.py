@@ -17,7 +17,6 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from secondlook.config import LinearModelConfig
 from secondlook.schema import Span
@@ -193,6 +192,8 @@ def _by_group(narratives: Sequence[str], groups: Sequence[str]) -> list[str]:
 def _fit_mode(
     features: csr_matrix, target: Targets, config: LinearModelConfig, seed: int
 ) -> tuple[NDArray[np.float64], float]:
+    from sklearn.linear_model import LogisticRegression  # much to load, and scoring does not fit
+
     known = ~np.isnan(target)
     if len(np.unique(target[known])) < 2:
         return np.zeros(features.shape[1]), _NEVER

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import tee
 from typing import TYPE_CHECKING, Self
 
@@ -110,13 +111,14 @@ class StackedEvidenceModel:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], modes: Sequence[str], config: TransformerModelConfig) -> Self:
         """The model that :meth:`to_files` wrote; KeyError or ValueError if the files do not fit together."""
-        from secondlook.baseline import LinearEvidenceModel  # scikit-learn takes a second to load
-
         if config.linear is None:
             raise ValueError("the manifest names no linear model")
-        linear = LinearEvidenceModel.from_files(files, modes, config.linear)
-        encoder = TransformerEvidenceModel.from_files(files, modes, config)
-        return cls(encoder, linear, weights_from_bytes(files[STACK], modes))
+        with ThreadPoolExecutor(1) as beside:  # opening the graph leaves the interpreter free
+            encoder = beside.submit(TransformerEvidenceModel.from_files, files, modes, config)
+            from secondlook.baseline import LinearEvidenceModel  # scikit-learn takes most of a second to load
+
+            linear = LinearEvidenceModel.from_files(files, modes, config.linear)
+        return cls(encoder.result(), linear, weights_from_bytes(files[STACK], modes))
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:

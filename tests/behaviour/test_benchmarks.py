@@ -1,12 +1,12 @@
-"""Benchmarks made elsewhere are read as they were published."""
+"""Benchmarks made elsewhere are read as they were published, and competitors are judged by what they did not see."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-CORPORA = Path(__file__).parents[2] / "experiments" / "benchmarks" / "corpora.py"
+BENCHMARKS = Path(__file__).parents[2] / "experiments" / "benchmarks"
 PHRASES = ("he said.", "kochi:", "two men were held.", "police stood by as shops burnt.", "a curfew was imposed.")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks_importable() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield
+    for name in ("corpora", "competitors", "measures"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
 def corpora() -> Any:
-    specification = importlib.util.spec_from_file_location("benchmark_corpora", CORPORA)
-    assert specification
-    assert specification.loader
-    module: ModuleType = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
+    return importlib.import_module("corpora")
 
 
 @given(drawn=st.lists(st.tuples(st.sampled_from(PHRASES), st.sampled_from(("train", "dev", "test"))), min_size=1))
@@ -47,6 +50,37 @@ def test_sentences_of_the_same_words_find_their_part(
                     held += 1
                     assert labels[0] == (narrative[start:end] == "two men were held.")
     assert held == len(drawn) + 3
+
+
+def test_a_corpus_without_a_development_part_is_judged_by_halves(corpora: Any, tmp_path: Path) -> None:
+    """Flags begin where each half of the contracts says that what the other half taught is right most often."""
+    _publish_contracts(tmp_path, 20)
+    task = corpora.load_tasks("unfair-tos", tmp_path, None)[0]
+    taught: list[set[str]] = []
+
+    def learn(own: Any) -> Any:
+        taught.append(set(own.training.ids))
+        return competitors.tfidf_svm(own, seed=0)
+
+    competitors, measures = (importlib.import_module(name) for name in ("competitors", "measures"))
+    competitor = competitors.compete(task, learn)
+
+    unseen = [set(part.ids) for _, part in competitor.unseen]
+    assert taught[0] == set.union(*unseen) == set(task.training.ids)
+    assert not any(seen & own for seen, own in zip(taught[1:], unseen, strict=True))
+    assert not set.intersection(*unseen)
+    assert measures.measure(task, competitor)["micro_F1"] == 1
+
+
+def _publish_contracts(folder: Path, count: int) -> None:
+    """Contracts in which what is unfair says so, as their archive publishes them."""
+    sentences = ["You may leave.", "We may end this at will.", "Ask us anything.", "Courts of our choice decide."]
+    for kind, lines in (("sentences", sentences), ("tags", ["", "ter3", "a1", "j2"])):
+        place = folder / kind / "en" / "original"
+        place.mkdir(parents=True)
+        for number in range(count):
+            turned = lines[number % 4 :] + lines[: number % 4]
+            (place / f"{number}.txt").write_text("\n".join(turned) + "\n", encoding="utf-8")
 
 
 def _publish(folder: Path, sentences: list[tuple[str, str]]) -> None:
