@@ -62,12 +62,16 @@ def counts_lines(counts: Mapping[str, Any]) -> list[str]:
 
 
 def measures_table(summary: Mapping[str, Any]) -> Table:
-    """The chief measures of every mode with their intervals."""
+    """The chief measures of every mode with their intervals, and how far minimal pairs are told apart."""
     on = summary["measured_on"]
+    caption = f"in brackets: {summary['interval']}"
+    if pairs := summary["pairs"].get("all"):
+        right, order = _interval(pairs["both_right"]), _interval(pairs["in_order"])
+        caption = f"{pairs['pairs']} minimal pairs: both right {right}, in order {order}\n{caption}"
     title = printable(f"{on['split']}: {on['narratives']} narratives in {on['groups']} groups ({on['nature']})")
     table = Table(
         title=title,
-        caption=f"in brackets: {summary['interval']}",
+        caption=caption,
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
