@@ -32,12 +32,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.sparse import csr_matrix, hstack
-from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
 from secondlook.baseline import _blocks, _by_group, _fit_mode, _fit_vectoriser
 from secondlook.config import LinearModelConfig, TrainConfig, load_config
 from secondlook.evidence import pool
+from secondlook.metrics import macro_average_precision
 from secondlook.prepare import Part, load_prepared
 from secondlook.review.learning import case_vectors, rounds
 
@@ -156,15 +156,13 @@ def _measure(pooled: Pool, read: set[str], with_scores: bool) -> tuple[float, St
     weights = np.vstack([coefficient for coefficient, _ in fitted])
     intercepts = np.array([intercept for _, intercept in fitted])
     measured = _pooled(pooled.measured @ weights.T + intercepts, pooled.development, pooled.config)
-    labels = pooled.development.labels
-    known = ~np.isnan(labels)
-    quality = [average_precision_score(labels[known[:, m], m], measured[known[:, m], m]) for m in modes]
+    quality = macro_average_precision(pooled.development.labels, measured)
     scores = (
         _pooled(pooled.features @ weights.T + intercepts, pooled.train, pooled.config)
         if with_scores
         else np.zeros((0, len(modes)))
     )
-    return float(np.mean(quality)), State(read, scores, np.nanmean(pooled.train.labels[members], axis=0))
+    return quality, State(read, scores, np.nanmean(pooled.train.labels[members], axis=0))
 
 
 def _pooled(scores: Array, part: Part, config: TrainConfig) -> Array:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from corpora import Task
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from secondlook.config import LinearModelConfig, PoolingConfig, TransformerModelConfig
 from secondlook.evidence import pool
 from secondlook.fit import fit_linear, lesson
+from secondlook.metrics import macro_average_precision
 from secondlook.prepare import Part
 from secondlook.stacked import StackedEvidenceModel, stacking_weights
 
@@ -324,13 +324,3 @@ def units(task: Task, part: Part) -> tuple[list[str], Array]:
         texts, labels = [text for own in passage_texts(part) for text in own], np.concatenate(part.targets)
     known = ~np.isnan(labels).any(axis=1)
     return [text for text, one in zip(texts, known, strict=True) if one], labels[known]
-
-
-def macro_average_precision(labels: Array, scores: Array) -> float:
-    """Mean over the modes that have both labels; unknown labels are left out."""
-    values = []
-    for column in range(labels.shape[1]):
-        known = ~np.isnan(labels[:, column])
-        if len(np.unique(labels[known, column])) == 2:
-            values.append(average_precision_score(labels[known, column] == 1, scores[known, column]))
-    return float(np.mean(values)) if values else float("nan")

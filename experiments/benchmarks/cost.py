@@ -19,11 +19,11 @@ import numpy as np
 import yaml
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import average_precision_score
 
 from secondlook.config import TrainConfig, TransformerModelConfig, load_config
 from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
+from secondlook.metrics import macro_average_precision
 from secondlook.prepare import load_prepared
 from secondlook.workspace import fitted_workspace
 
@@ -58,9 +58,7 @@ def bundle(config: TrainConfig) -> None:
         ("int8", trained.exported().score(part.narratives, part.passages)),
     ):
         pooled = np.array([pool(one, config.pooling) for one in scores])
-        known = [~np.isnan(part.labels[:, i]) for i in range(pooled.shape[1])]
-        values = [average_precision_score(part.labels[k, i], pooled[k, i]) for i, k in enumerate(known)]
-        found[name] = float(np.mean(values))
+        found[name] = macro_average_precision(part.labels, pooled)
     Console().print(f"macro AP on test: fp32 {found['fp32']:.4f}, int8 {found['int8']:.4f}")
     size = sum(path.stat().st_size for path in config.bundle.iterdir() if path.is_file()) / 1e6
     code = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from competitors import Competitor, macro_average_precision, units_and_scores
+from competitors import Competitor, units_and_scores
 from corpora import Task
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
+from secondlook.metrics import macro_average_precision, whole_pairs
 from secondlook.prepare import Part
 
 Array = NDArray[np.float64]
@@ -52,17 +53,10 @@ def _one_mode(labels: Array, scores: Array, name: str) -> dict[str, float]:
 
 
 def _pairs(task: Task, scores: Array, flags: NDArray[np.bool_]) -> dict[str, float]:
-    members: dict[str, dict[bool, tuple[int, int]]] = {}
-    for row, pair in enumerate(task.test.pairs):
-        if pair:
-            column = task.modes.index(pair.mode)
-            if np.isnan(task.test.labels[row, column]):
-                continue
-            members.setdefault(pair.id, {})[bool(task.test.labels[row, column])] = (row, column)
-    whole = [(both[True], both[False]) for both in members.values() if len(both) == 2]
-    gaps = np.array([scores[yes] - scores[no] for yes, no in whole])
+    column, yes, no = np.array(whole_pairs(task.test.pairs, task.test.labels, task.modes)).T
+    gaps = scores[yes, column] - scores[no, column]
     return {
-        "pairs_right": float(np.mean([flags[yes] and not flags[no] for yes, no in whole])),
+        "pairs_right": float(np.mean(flags[yes, column] & ~flags[no, column])),
         "pairs_in_order": float(np.mean((gaps > 0) + 0.5 * (gaps == 0))),
     }
 

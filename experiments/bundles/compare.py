@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import average_precision_score, f1_score, recall_score
+from sklearn.metrics import f1_score, recall_score
 
 from secondlook.bundle import load_bundle
 from secondlook.config import TrainConfig, load_config
-from secondlook.metrics import Predictions, evaluate_pairs
+from secondlook.metrics import Predictions, evaluate_pairs, macro_average_precision
 from secondlook.prepare import Part, Prepared, load_prepared
 from secondlook.scorer import Scorer
 
@@ -63,8 +63,8 @@ def _measures(part: Part, scorer: Scorer) -> list[float]:
     )
     pairs = evaluate_pairs(predictions, CONFIG.bootstrap)["all"]
     return [
-        average_precision_score(gold, scores),
-        average_precision_score(gold[full], scores[full]),
+        macro_average_precision(part.labels, scores),
+        macro_average_precision(part.labels[full], scores[full]),
         f1_score(gold, flags, average="macro"),
         recall_score(gold, flags, average="macro"),
         pairs["both_right"]["value"],

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import average_precision_score
 
 from secondlook.config import TrainConfig, TransformerModelConfig, load_config
 from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
 from secondlook.fit import lesson
+from secondlook.metrics import macro_average_precision, whole_pairs
 from secondlook.prepare import Part, load_prepared
 from secondlook.workspace import fit_key
 
@@ -114,24 +114,15 @@ def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts:
         for column in range(len(modes))
         if (target[:, column] == 1).any()
     ]
-    members: dict[str, dict[bool, float]] = {}
-    for row, pair in enumerate(pairs):
-        if pair:
-            column = modes.index(pair.mode)
-            members.setdefault(pair.id, {})[bool(labels[row, column])] = pooled[row, column]
-    whole = [both for both in members.values() if len(both) == 2]
+    whole = [(pooled[yes, column], pooled[no, column]) for column, yes, no in whole_pairs(pairs, labels, modes)]
     return {
-        "macro AP": _average_precision(labels, pooled),
-        "macro AP, full narratives": _average_precision(labels[full], pooled[full]),
-        "pairs both right": float(np.mean([both[True] > EVEN_ODDS > both[False] for both in whole])),
-        "pairs in order": float(np.mean([both[True] > both[False] for both in whole])),
+        "macro AP": macro_average_precision(labels, pooled),
+        "macro AP, full narratives": macro_average_precision(labels[full], pooled[full]),
+        "pairs both right": float(np.mean([yes > EVEN_ODDS > no for yes, no in whole])),
+        "pairs in order": float(np.mean([yes > no for yes, no in whole])),
         "evidence P@1": float(np.mean(hits)),
         "seconds": seconds,
     }
-
-
-def _average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    return float(np.mean([average_precision_score(labels[:, i], scores[:, i]) for i in range(labels.shape[1])]))
 
 
 def _merge(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ negative one, for each choice against the configuration as it stands.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sklearn.metrics import average_precision_score
 
-from secondlook.codebook import load_codebook
 from secondlook.config import TrainConfig, load_config
-from secondlook.corpus import Annotation, load_gold
+from secondlook.fit import out_of_fold
+from secondlook.metrics import macro_average_precision, whole_pairs
 from secondlook.prepare import load_prepared
-from secondlook.train import out_of_fold_probabilities
+from secondlook.workspace import open_workspace
 
 CHOICES: dict[str, dict[str, Any]] = {
     "as configured": {},
@@ -45,28 +45,18 @@ def main(path: Path) -> None:
     """Measure every choice and print the table."""
     config = load_config(path, TrainConfig)
     prepared = load_prepared(config.data)
-    part = prepared.part("train")
-    gold = {item.id: item for item in load_gold(config.data, load_codebook(config.data.codebook))}
+    part, modes = prepared.part("train"), prepared.codebook.mode_ids
     table = Table("choice", "macro AP", "pairs in the right order", title=f"{len(part)} narratives of the train part")
     for name, change in track(CHOICES.items(), description="choices", console=Console(stderr=True)):
-        values = _merge(config.model_dump(mode="json"), change)
-        scores = out_of_fold_probabilities(part, prepared.codebook.mode_ids, TrainConfig.model_validate(values))
-        known = [~np.isnan(part.labels[:, i]) for i in range(scores.shape[1])]
-        precision = [average_precision_score(part.labels[k, i], scores[k, i]) for i, k in enumerate(known)]
-        pairs = _pairs_in_order(part.ids, scores, prepared.codebook.mode_ids, gold)
-        table.add_row(name, f"{np.mean(precision):.3f}", f"{pairs:.3f}")
+        changed = TrainConfig.model_validate(_merge(config.model_dump(mode="json"), change))
+        with tempfile.TemporaryDirectory() as folder:
+            workspace = open_workspace(changed.model_copy(update={"workspace": Path(folder)}), prepared)
+            scores = out_of_fold(part, modes, changed, workspace).scores
+        column, yes, no = np.array(whole_pairs(part.pairs, part.labels, modes)).T
+        gaps = scores[yes, column] - scores[no, column]
+        in_order = float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
+        table.add_row(name, f"{macro_average_precision(part.labels, scores):.3f}", f"{in_order:.3f}")
     Console().print(table)
-
-
-def _pairs_in_order(ids: list[str], scores: np.ndarray, modes: tuple[str, ...], gold: dict[str, Annotation]) -> float:
-    """Ties count half."""
-    found: dict[str, dict[bool, float]] = {}
-    for item, row in zip((gold[i] for i in ids), scores, strict=True):
-        if item.pair:
-            mode = item.pair.mode
-            found.setdefault(item.pair.id, {})[item.labels[mode]] = row[modes.index(mode)]
-    whole = [pair for pair in found.values() if len(pair) == 2]
-    return float(np.mean([(pair[True] > pair[False]) + 0.5 * (pair[True] == pair[False]) for pair in whole]))
 
 
 def _merge(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

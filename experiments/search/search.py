@@ -19,12 +19,12 @@ import numpy as np
 import optuna
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import average_precision_score
 
 from secondlook.config import FittingConfig, TrainConfig, TransformerModelConfig, load_config
 from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
 from secondlook.fit import lesson
+from secondlook.metrics import macro_average_precision
 from secondlook.prepare import load_prepared
 from secondlook.workspace import fit_key
 
@@ -87,10 +87,9 @@ def _trial(trial: optuna.Trial, config: TrainConfig) -> float:
         )
         scores = trained.score(development.narratives, development.passages)
         pooled = np.array([pool(one, pooling) for one in scores])
-        known = [~np.isnan(development.labels[:, i]) for i in range(pooled.shape[1])]
-        values = [average_precision_score(development.labels[k, i], pooled[k, i]) for i, k in enumerate(known)]
-        mlflow.log_metric("macro_average_precision", float(np.mean(values)))
-    return float(np.mean(values))
+        value = macro_average_precision(development.labels, pooled)
+        mlflow.log_metric("macro_average_precision", value)
+    return value
 
 
 def _print(study: optuna.Study) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import average_precision_score
 
 from secondlook.baseline import LinearEvidenceModel
 from secondlook.bundle import default_bundle, load_bundle
 from secondlook.config import TrainConfig, load_config
 from secondlook.evidence import pool
+from secondlook.metrics import macro_average_precision, whole_pairs
 from secondlook.prepare import Part, load_prepared
 from secondlook.stacked import STACK, StackedEvidenceModel, weights_from_bytes
 
@@ -57,25 +57,13 @@ def _measures(part: Part, passages: list[Array], pooled: Array, modes: tuple[str
         for column in range(len(modes))
         if (target[:, column] == 1).any()
     ]
-    members: dict[str, dict[bool, float]] = {}
-    for row, pair in enumerate(part.pairs):
-        if pair:
-            column = modes.index(pair.mode)
-            members.setdefault(pair.id, {})[bool(part.labels[row, column])] = pooled[row, column]
-    order = [both[True] > both[False] for both in members.values() if len(both) == 2]
+    order = [pooled[yes, own] > pooled[no, own] for own, yes, no in whole_pairs(part.pairs, part.labels, modes)]
     return [
-        _macro_average_precision(part.labels, pooled),
-        _macro_average_precision(part.labels[full], pooled[full]),
+        macro_average_precision(part.labels, pooled),
+        macro_average_precision(part.labels[full], pooled[full]),
         float(np.mean(order)),
         float(np.mean(hits)),
     ]
-
-
-def _macro_average_precision(labels: Array, pooled: Array) -> float:
-    known = ~np.isnan(labels)
-    return float(
-        np.mean([average_precision_score(labels[k, i], pooled[k, i]) for i, k in enumerate(known.T) if k.any()])
-    )
 
 
 if __name__ == "__main__":

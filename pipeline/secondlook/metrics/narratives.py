@@ -54,6 +54,21 @@ def _mode_intervals(
     }
 
 
+def macro_average_precision(labels: Array, scores: Array) -> float:
+    """Average precision as the mean over the modes that have both labels; NaN where none has.
+
+    Args:
+        labels: 1, 0 or NaN (unknown, left out). *Shape:* ``(narratives, modes)``.
+        scores: any that grow with what a model thinks of the mode. *Shape:* ``(narratives, modes)``.
+    """
+    values = []
+    for gold, own in zip(labels.T, scores.T, strict=True):
+        known = ~np.isnan(gold)
+        if len(np.unique(gold[known])) == 2:
+            values.append(average_precision_score(gold[known] == 1, own[known]))
+    return float(np.mean(values)) if values else float("nan")
+
+
 def average_precisions(predictions: Predictions, column: int, weights: Array) -> Array:
     """Average precision of one mode on every resample. *Shape:* ``(1 + resamples,)``."""
     labels, scores = predictions.known(column)
