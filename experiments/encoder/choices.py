@@ -1,33 +1,38 @@
 """Choices of the transformer, measured one by one against the configuration.
 
-    python experiments/encoder/choices.py configs/default.yaml [--share 0.4] [NAME ...]
+    python experiments/encoder/choices.py configs/default.yaml [--share 0.4] [--together] [NAME ...]
 
 Each choice is fitted on the train part without one fold, and measured on that fold and the development part; the
-test part is not touched. ``--share`` learns from that share of the groups only, which is cheaper and says less. Prints
-a table and keeps what is done in ``runs/choices.json``: run it again and it goes on.
+test part is not touched. ``--share`` learns from that share of the groups only, which is cheaper and says less;
+``--together`` also measures the mean of what all that are named say of a passage. Prints a table and keeps what is done
+in ``runs/choices``: run it again and it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
+import io
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from secondlook.config import TrainConfig, TransformerModelConfig, load_config
+from secondlook.config import PoolingConfig, TrainConfig, TransformerModelConfig, load_config
 from secondlook.encoder.finetuned import FineTuned
 from secondlook.evidence import pool
 from secondlook.fit import lesson
 from secondlook.metrics import macro_average_precision, whole_pairs
 from secondlook.prepare import Part, load_prepared
+from secondlook.storage import write_whole
 from secondlook.workspace import fit_key
 
+Array = NDArray[np.float64]
 HELD_FOLD = 0
 EVEN_ODDS = 0.0
 """Where a narrative is called positive here: these models are not calibrated."""
@@ -62,26 +67,36 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("names", nargs="*", default=list(CHOICES))
     parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--together", action="store_true")
     asked = parser.parse_intermixed_args()
     config = load_config(asked.config, TrainConfig)
     prepared = load_prepared(config.data)
+    modes = prepared.codebook.mode_ids
     train, development = prepared.part("train"), prepared.part("development")
     held = train.folds == HELD_FOLD
-    training = train.select(~held & _drawn(train.groups, asked.share))
-    rest = f"{asked.share:g} of the groups, {fit_key(config, prepared)[:12]}"
-    kept = Path("runs/choices.json")
-    kept.parent.mkdir(exist_ok=True)
-    done: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else {}
+    training, parts = train.select(~held & _drawn(train.groups, asked.share)), [train.select(held), development]
+    kept = Path("runs/choices") / f"{asked.share:g}-{fit_key(config, prepared)[:12]}"
+    kept.mkdir(parents=True, exist_ok=True)
+    rows, said = {}, []
     for name in asked.names:
-        if f"{name} | {rest}" not in done:
-            changed = TrainConfig.model_validate(_merge(config.model_dump(mode="json"), CHOICES[name]))
-            parts = [train.select(held), development]
-            done[f"{name} | {rest}"] = _measure(changed, prepared.codebook.mode_ids, training, parts)
-            kept.write_text(json.dumps(done, indent=2) + "\n")
-    own = {name: done[f"{name} | {rest}"] for name in CHOICES if f"{name} | {rest}" in done}
+        changed = TrainConfig.model_validate(_merge(config.model_dump(mode="json"), CHOICES[name]))
+        place = kept / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.npz"
+        if not place.exists():
+            scores, seconds = _fit(changed, modes, training, parts)
+            content = io.BytesIO()
+            np.savez(content, scores=np.concatenate(scores), seconds=seconds)
+            write_whole(place, content.getvalue())
+        with np.load(place) as one:
+            scores, seconds = _by_narrative(one["scores"], parts), float(one["seconds"])
+        said.append(scores)
+        rows[name] = _measures(scores, parts, modes, changed.pooling) | {"seconds": seconds}
+    if asked.together:
+        mean = [np.mean(each, axis=0) for each in zip(*said, strict=True)]
+        seconds = sum(row["seconds"] for row in rows.values())
+        rows["all of these together"] = _measures(mean, parts, modes, config.pooling) | {"seconds": seconds}
     title = f"Fitted on {len(training)} narratives; measured on a fold and development"
-    table = Table("choice", *next(iter(own.values())), title=title, title_justify="left")
-    for name, values in own.items():
+    table = Table("choice", *next(iter(rows.values())), title=title, title_justify="left")
+    for name, values in rows.items():
         table.add_row(name, *(f"{value:.3f}" if value <= 1 else f"{value:.0f}" for value in values.values()))
     Console(width=120).print(table)
 
@@ -93,7 +108,8 @@ def _drawn(groups: np.ndarray, share: float) -> np.ndarray:
     return np.isin(groups, chosen)
 
 
-def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts: list[Part]) -> dict[str, float]:
+def _fit(config: TrainConfig, modes: tuple[str, ...], training: Part, parts: list[Part]) -> tuple[list[Array], float]:
+    """Log-odds of every passage of the parts, by narrative, and the seconds that fitting took."""
     if not isinstance(config.model, TransformerModelConfig):
         raise SystemExit("the choices are a transformer's")
     start = time.perf_counter()
@@ -103,8 +119,17 @@ def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts:
             lesson(training), None, modes, config.model, config.pooling, config.seed, place, config.name
         )
     seconds = time.perf_counter() - start
-    scores = [one for part in parts for one in model.score(part.narratives, part.passages)]
-    pooled = np.array([pool(one, config.pooling) for one in scores])
+    return [one for part in parts for one in model.score(part.narratives, part.passages)], seconds
+
+
+def _by_narrative(scores: Array, parts: list[Part]) -> list[Array]:
+    return np.split(scores, np.cumsum([len(target) for part in parts for target in part.targets])[:-1])
+
+
+def _measures(
+    scores: list[Array], parts: list[Part], modes: tuple[str, ...], pooling: PoolingConfig
+) -> dict[str, float]:
+    pooled = np.array([pool(one, pooling) for one in scores])
     labels = np.concatenate([part.labels for part in parts])
     pairs = [pair for part in parts for pair in part.pairs]
     full = np.array([pair is None for pair in pairs])
@@ -121,7 +146,6 @@ def _measure(config: TrainConfig, modes: tuple[str, ...], training: Part, parts:
         "pairs both right": float(np.mean([yes > EVEN_ODDS > no for yes, no in whole])),
         "pairs in order": float(np.mean([yes > no for yes, no in whole])),
         "evidence P@1": float(np.mean(hits)),
-        "seconds": seconds,
     }
 
 
