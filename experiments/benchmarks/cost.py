@@ -2,6 +2,7 @@
 
 python experiments/benchmarks/cost.py train [configs/default.yaml] [DIR]  trains afresh; DIR keeps what comes of it
 python experiments/benchmarks/cost.py bundle [configs/default.yaml]       needs the fit of `secondlook fit`
+python experiments/benchmarks/cost.py load [configs/default.yaml]         size and loading time alone, without a fit
 python experiments/benchmarks/cost.py attention [configs/default.yaml]    one step, by attention, dropout and numbers
 """
 
@@ -44,7 +45,7 @@ def train(config: TrainConfig, kept: Path | None = None) -> None:
 
 
 def bundle(config: TrainConfig) -> None:
-    """Average precision of int8 against fp32 on the test part; size and loading time of the bundle."""
+    """Average precision of int8 against fp32 on the test part; then :func:`load`."""
     model = config.model
     if not isinstance(model, TransformerModelConfig):
         raise SystemExit("give the configuration of a transformer")
@@ -60,6 +61,11 @@ def bundle(config: TrainConfig) -> None:
         pooled = np.array([pool(one, config.pooling) for one in scores])
         found[name] = macro_average_precision(part.labels, pooled)
     Console().print(f"macro AP on test: fp32 {found['fp32']:.4f}, int8 {found['int8']:.4f}")
+    load(config)
+
+
+def load(config: TrainConfig) -> None:
+    """Size and loading time of the bundle."""
     size = sum(path.stat().st_size for path in config.bundle.iterdir() if path.is_file()) / 1e6
     code = (
         "import sys, time; start = time.perf_counter(); from pathlib import Path; "
@@ -109,4 +115,6 @@ def _speed(encoder: Any, tokens: Any, bfloat16: bool) -> float:
 
 if __name__ == "__main__":
     chosen = load_config(Path(sys.argv[2] if len(sys.argv) > 2 else "configs/default.yaml"), TrainConfig)
-    {"train": train, "bundle": bundle, "attention": attention}[sys.argv[1]](chosen, *map(Path, sys.argv[3:]))
+    {"train": train, "bundle": bundle, "load": load, "attention": attention}[sys.argv[1]](
+        chosen, *map(Path, sys.argv[3:])
+    )
