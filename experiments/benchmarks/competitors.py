@@ -109,7 +109,10 @@ def passage_texts(part: Part) -> list[list[str]]:
 
 
 def units_and_scores(task: Task, part: Part, trained: Trained) -> tuple[Array, Array]:
-    """Labels of a part's units, where all are known, and their scores. *Shape of both:* ``(units, modes)``."""
+    """Labels of a part's units and their scores. *Shape of both:* ``(units, modes)``.
+
+    Passages of which a label is not known are left out; with narratives it is NaN.
+    """
     if task.unit == "narrative":
         return part.labels, trained.narratives(part)
     targets = np.concatenate(part.targets)
@@ -122,15 +125,26 @@ def linear(task: Task, seed: int, config: LinearModelConfig, pooling: PoolingCon
     return _Evidence(fit_linear(task.training, task.modes, config, seed), pooling)
 
 
+_encoders: dict[tuple[str, int], dict[str, tuple[TransformerEvidenceModel, float]]] = {}
+"""The encoders of the last task and seed with the seconds that each took: two competitors have the same ones."""
+
+
 def transformer(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> Competitor:
     """The transformer alone, exported as the batch scorer runs it."""
-    spent = _seconds_spent(task, seed)
+    if (task.name, seed) not in _encoders:
+        _encoders.clear()
+    fitted = _encoders.setdefault((task.name, seed), {})
+    spent = sum(seconds for _, seconds in fitted.values())
 
     def learn(own: Task) -> Trained:
-        # Half of the training part is gone through as often as the whole.
-        steps = round(config.fitting.minimum_steps * len(own.training.ids) / len(task.training.ids))
-        fitting = config.fitting.model_copy(update={"minimum_steps": steps})
-        return _Evidence(_encoder(own, seed, config.model_copy(update={"fitting": fitting}), pooling), pooling)
+        if own.name not in fitted:
+            # Half of the training part is gone through as often as the whole.
+            steps = round(config.fitting.minimum_steps * len(own.training.ids) / len(task.training.ids))
+            fitting = config.fitting.model_copy(update={"minimum_steps": steps})
+            start = time.perf_counter()
+            model = _fit_encoder(own, seed, config.model_copy(update={"fitting": fitting}), pooling)
+            fitted[own.name] = (model, time.perf_counter() - start)
+        return _Evidence(fitted[own.name][0], pooling)
 
     return replace(compete(task, learn), shared_s=spent)
 
@@ -155,27 +169,6 @@ def ours(task: Task, seed: int, config: TransformerModelConfig, pooling: Pooling
         (stack(encoder, words), part) for (encoder, part), (words, _) in zip(encoded.unseen, worded.unseen, strict=True)
     ]
     return Competitor(stack(encoded.trained, worded.trained), blind, encoded.shared_s)
-
-
-_encoders: dict[tuple[str, int], tuple[TransformerEvidenceModel, float]] = {}
-"""The fine-tuned encoders of the last task and seed, and the seconds that each took: two competitors have the same."""
-
-
-def _encoder(task: Task, seed: int, config: TransformerModelConfig, pooling: PoolingConfig) -> TransformerEvidenceModel:
-    key = (task.name, seed)
-    if key not in _encoders:
-        start = time.perf_counter()
-        model = _fit_encoder(task, seed, config, pooling)
-        _encoders[key] = (model, time.perf_counter() - start)
-    return _encoders[key][0]
-
-
-def _seconds_spent(task: Task, seed: int) -> float:
-    """What the encoders of a task took that are there already; those of any other are forgotten."""
-    for name, own in list(_encoders):
-        if (name.partition(", half")[0], own) != (task.name, seed):
-            del _encoders[name, own]
-    return sum(seconds for _, seconds in _encoders.values())
 
 
 def _fit_encoder(

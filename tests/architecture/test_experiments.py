@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,9 @@ EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 def test_it_finds_what_it_imports(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(str(path.parent))
-    before = set(sys.modules)
-    specification = importlib.util.spec_from_file_location(f"experiment_{path.parent.name}_{path.stem}", path)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
     try:
-        monkeypatch.setitem(sys.modules, specification.name, module)
-        specification.loader.exec_module(module)
+        runpy.run_path(str(path), run_name=f"experiment_{path.stem}")
     except ModuleNotFoundError as missing:
         if (missing.name or "secondlook").partition(".")[0] in ("secondlook", *(path.stem for path in EXPERIMENTS)):
             raise
         pytest.skip(f"{missing.name} is not installed")
-    finally:
-        for name in set(sys.modules) - before:
-            if (ROOT / "experiments") in Path(getattr(sys.modules[name], "__file__", None) or "/").parents:
-                del sys.modules[name]

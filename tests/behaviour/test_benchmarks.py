@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,11 @@ BENCHMARKS = Path(__file__).parents[2] / "experiments" / "benchmarks"
 PHRASES = ("he said.", "kochi:", "two men were held.", "police stood by as shops burnt.", "a curfew was imposed.")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks_importable() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def corpora() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
-        yield
-    for name in ("corpora", "competitors", "measures"):
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def corpora() -> Any:
-    return importlib.import_module("corpora")
+        yield importlib.import_module("corpora")
 
 
 @given(drawn=st.lists(st.tuples(st.sampled_from(PHRASES), st.sampled_from(("train", "dev", "test"))), min_size=1))
